@@ -12,19 +12,19 @@
 #define _cleanup_(fn) __attribute__((cleanup(fn)))
 
 /* Takes the value out of a pointer variable and leaves NULL behind. */
-#define MOVE(p)                                                                                              \
-	({                                                                                                   \
-		__typeof__(p) _moved = (p);                                                                  \
-		(p) = NULL;                                                                                  \
-		_moved;                                                                                      \
+#define MOVE(p)                             \
+	({                                  \
+		__typeof__(p) _moved = (p); \
+		(p) = NULL;                 \
+		_moved;                     \
 	})
 
 /* Takes a descriptor out of an int variable and leaves -1 behind. */
-#define MOVE_FD(fd)                                                                                          \
-	({                                                                                                   \
-		int _moved_fd = (fd);                                                                        \
-		(fd) = -1;                                                                                   \
-		_moved_fd;                                                                                   \
+#define MOVE_FD(fd)                   \
+	({                            \
+		int _moved_fd = (fd); \
+		(fd) = -1;            \
+		_moved_fd;            \
 	})
 
 static inline void freep(void *p)
@@ -39,8 +39,8 @@ static inline void closep(int *fd)
 }
 
 /* Defines x_freep(struct x **) for a noun that has x_free(struct x *). */
-#define CLEANUP_DEFINE(type, fn)                                                                             \
-	static inline void fn##p(type **p)                                                                   \
-	{                                                                                                    \
-		fn(*p);                                                                                      \
+#define CLEANUP_DEFINE(type, fn)           \
+	static inline void fn##p(type **p) \
+	{                                  \
+		fn(*p);                    \
 	}

@@ -113,9 +113,10 @@ int tstamp_parse(const char *text, struct tstamp *ret, struct err *e)
 	uint32_t nsec = 0;
 	time_t sec;
 
-	if (!digits(&s, 4, &tm.tm_year) || !one_of(&s, "-") || !digits(&s, 2, &tm.tm_mon) || !one_of(&s, "-") ||
-		!digits(&s, 2, &tm.tm_mday) || !one_of(&s, "Tt ") || !digits(&s, 2, &tm.tm_hour) ||
-		!one_of(&s, ":-") || !digits(&s, 2, &tm.tm_min) || !one_of(&s, ":-") || !digits(&s, 2, &tm.tm_sec))
+	if (!digits(&s, 4, &tm.tm_year) || !one_of(&s, "-") || !digits(&s, 2, &tm.tm_mon) ||
+		!one_of(&s, "-") || !digits(&s, 2, &tm.tm_mday) || !one_of(&s, "Tt ") ||
+		!digits(&s, 2, &tm.tm_hour) || !one_of(&s, ":-") || !digits(&s, 2, &tm.tm_min) ||
+		!one_of(&s, ":-") || !digits(&s, 2, &tm.tm_sec))
 		goto bad;
 	if (one_of(&s, ".,")) {
 		uint32_t unit = 100000000;
@@ -139,5 +140,6 @@ int tstamp_parse(const char *text, struct tstamp *ret, struct err *e)
 	*ret = (struct tstamp){.sec = (int64_t)sec - off, .nsec = nsec};
 	return 0;
 bad:
-	return err_set(e, -EINVAL, "\"%s\" is not a time like 2026-11-20T02:15:07Z or 2026-11-20 02:15:07+01", text);
+	return err_set(
+		e, -EINVAL, "\"%s\" is not a time like 2026-11-20T02:15:07Z or 2026-11-20 02:15:07+01", text);
 }

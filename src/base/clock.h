@@ -16,8 +16,8 @@ struct tstamp {
 
 #define TSTAMP_TEXT 40 /* room for any text made here, with its NUL */
 
-struct tstamp clock_now(void);	  /* CLOCK_REALTIME */
-uint64_t clock_mono_ns(void);	  /* CLOCK_MONOTONIC, for durations */
+struct tstamp clock_now(void); /* CLOCK_REALTIME */
+uint64_t clock_mono_ns(void);  /* CLOCK_MONOTONIC, for durations */
 int tstamp_cmp(struct tstamp a, struct tstamp b);
 
 /* "2026-11-20T02:15:07Z" (whole seconds). */

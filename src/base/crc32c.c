@@ -16,7 +16,7 @@
 #define LANE 2048 /* bytes a stream before the three are joined */
 
 static uint32_t table[8][256];
-static uint32_t pow2[64]; /* x^(2^k) mod P */
+static uint32_t pow2[64];      /* x^(2^k) mod P */
 static uint32_t lane_shift[2]; /* x^(8 LANE), x^(16 LANE) */
 static bool have_hw;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -69,10 +69,11 @@ static void init(void)
 static uint32_t soft(uint32_t c, const uint8_t *p, size_t n)
 {
 	for (; n >= 8; n -= 8, p += 8) {
-		uint32_t a = c ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+		uint32_t a = c ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+					 (uint32_t)p[3] << 24);
 
-		c = table[7][a & 0xff] ^ table[6][a >> 8 & 0xff] ^ table[5][a >> 16 & 0xff] ^ table[4][a >> 24] ^
-			table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^ table[0][p[7]];
+		c = table[7][a & 0xff] ^ table[6][a >> 8 & 0xff] ^ table[5][a >> 16 & 0xff] ^
+		    table[4][a >> 24] ^ table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^ table[0][p[7]];
 	}
 	while (n--)
 		c = (c >> 8) ^ table[0][(c ^ *p++) & 0xff];

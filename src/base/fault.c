@@ -49,7 +49,8 @@ int fault_at(const char *name)
 		read_plan();
 	if (plan.state == 2)
 		fprintf(stderr, "fault-point %s\n", name);
-	if (plan.state == 3 && (!strcmp(plan.name, "*") || !strcmp(plan.name, name)) && ++plan.passed == plan.at) {
+	if (plan.state == 3 && (!strcmp(plan.name, "*") || !strcmp(plan.name, name)) &&
+		++plan.passed == plan.at) {
 		if (!plan.action)
 			kill(getpid(), SIGKILL);
 		r = -plan.action;

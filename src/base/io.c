@@ -108,7 +108,8 @@ int io_read_file(const char *path, size_t max, void **ret, size_t *ret_len, stru
 		if (len < cap)
 			break;
 		if (cap > max)
-			return err_set(e, -EFBIG, "%s is larger than the %zu bytes allowed for it", path, max);
+			return err_set(
+				e, -EFBIG, "%s is larger than the %zu bytes allowed for it", path, max);
 		cap *= 2;
 	}
 	if (len > max)

@@ -2,11 +2,12 @@
  *
  * A new file becomes visible in one step and only when its bytes are on stable storage:
  *
- *	newfile_open -> write(fd) or newfile_write … -> newfile_sync -> newfile_link | newfile_rename -> io_sync_dir
+ *	newfile_open -> write(fd) or newfile_write … -> newfile_sync -> newfile_link | newfile_rename ->
+ *io_sync_dir
  *
- * The bytes are written to an unnamed inode (O_TMPFILE) where the file system has them, so that a crash leaves
- * nothing behind; elsewhere to a temporary name in the same directory. Linking fails with -EEXIST when the name
- * is taken (put-if-absent). The directory's fsync is separate because many files share one. */
+ * The bytes are written to an unnamed inode (O_TMPFILE) where the file system has them, so that a crash
+ *leaves nothing behind; elsewhere to a temporary name in the same directory. Linking fails with -EEXIST when
+ *the name is taken (put-if-absent). The directory's fsync is separate because many files share one. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,8 +24,8 @@ ssize_t io_pread(int fd, void *p, size_t n, uint64_t off);
 int io_write(int fd, const void *p, size_t n);
 int io_pwrite(int fd, const void *p, size_t n, uint64_t off);
 
-/* Reads a whole file of at most max bytes into malloc'ed memory (one NUL more, not counted). -EFBIG when it is
- * larger. The caller frees. */
+/* Reads a whole file of at most max bytes into malloc'ed memory (one NUL more, not counted). -EFBIG when it
+ * is larger. The caller frees. */
 int io_read_file(const char *path, size_t max, void **ret, size_t *ret_len, struct err *e);
 
 /* mkdir -p; existing directories are fine. New ones are durable: their parents are synced. */

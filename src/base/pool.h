@@ -1,7 +1,7 @@
 /* A thread pool with a bounded queue: the engine of ingest, readahead and restore.
  *
- * Work items run in the order in which they were submitted, each on one of the pool's threads. Submitting to a full
- * queue waits, which is what bounds the memory of a pipeline. */
+ * Work items run in the order in which they were submitted, each on one of the pool's threads. Submitting to
+ * a full queue waits, which is what bounds the memory of a pipeline. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,0 +1,69 @@
+/* The three small text files that go with a base backup: backup_label, the backup history file that the
+ * server archives as <segment>.<offset>.backup, and tablespace_map.
+ *
+ * Results are copied into fixed room, so nothing here allocates. Not here: what the values mean for recovery.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/clock.h"
+#include "src/base/err.h"
+#include "src/pg/lsn.h"
+
+#define BACKUP_LABEL_PATH "backup_label"
+#define TABLESPACE_MAP_PATH "tablespace_map"
+#define BACKUP_LABEL_MAX 1024	 /* bytes of a label: MAXPGPATH, src/include/pg_config_manual.h */
+#define BACKUP_TIME_MAX 127	 /* bytes of a time: the server's own room (xlogbackup.c) */
+#define TABLESPACE_PATH_MAX 4095 /* PATH_MAX without the NUL; the server itself stops at MAXPGPATH */
+
+/* A time as the server wrote it, "2026-11-20 02:15:07 CET": in log_timezone, with that zone's abbreviation,
+ * which does not tell the distance from UTC unless it is a number or UTC itself. */
+struct backup_time {
+	char text[BACKUP_TIME_MAX + 1];
+	bool resolved;	  /* the zone was UTC, GMT or numeric, and `at` is the moment */
+	struct tstamp at; /* when resolved; else the local time read as if it were UTC (within 16 hours) */
+};
+
+struct backup_label {
+	struct lsn start;		  /* START WAL LOCATION: redo of the starting checkpoint */
+	char start_file[WAL_NAME_TEXT];	  /* its segment */
+	struct lsn checkpoint;		  /* CHECKPOINT LOCATION */
+	bool streamed;			  /* BACKUP METHOD: streamed; else pg_start_backup (exclusive) */
+	bool from_standby;		  /* BACKUP FROM: standby; else primary (or master) */
+	struct backup_time start_time;	  /* START TIME */
+	char label[BACKUP_LABEL_MAX + 1]; /* LABEL; may hold line breaks */
+	struct tli tli;			  /* START TIMELINE */
+	bool is_history;		  /* the rest is there */
+	struct lsn stop;		  /* STOP WAL LOCATION */
+	char stop_file[WAL_NAME_TEXT];
+	struct backup_time stop_time; /* STOP TIME */
+	struct tli stop_tli;	      /* STOP TIMELINE */
+};
+
+/* Reads backup_label. The lines and their order are those of build_backup_content
+ * (src/backend/access/transam/xlogbackup.c; before 15 in xlog.c). -EBADMSG: anything else, with the line's
+ * number; -EOPNOTSUPP: INCREMENTAL FROM LSN, for an incremental backup (17 and later) is not a full one. *ret
+ * is untouched on failure. Thread-safe. */
+int backup_label_parse(const void *p, size_t n, struct backup_label *ret, struct err *e);
+
+/* The same for a backup history file; is_history is set. */
+int backup_history_parse(const void *p, size_t n, struct backup_label *ret, struct err *e);
+
+/* Is this a backup history file's name: 24 digits, a dot, eight digits, ".backup" (IsBackupHistoryFileName,
+ * src/include/access/xlog_internal.h)? */
+bool backup_history_name_looks(const char *name, size_t n);
+
+/* One tablespace: path is NUL-terminated, without escapes, valid during the call. Not 0: stop, and return
+ * that. */
+typedef int tablespace_map_fn(void *arg, struct oid oid, const char *path, struct err *e);
+
+/* Reads tablespace_map, a line "OID PATH" each, in their order; an empty file is fine. Since 14 a backslash
+ * makes the next byte literal, before only a line break (read_tablespace_map in xlogrecovery.c; in xlog.c
+ * before 15): pg_major says which, 0 is taken as new. -EBADMSG with the line's number: a line that is not of
+ * this form, OID 0, an OID that comes twice in a row, a path that is not absolute or holds a NUL or is too
+ * long. Thread-safe. */
+int tablespace_map_parse(
+	const void *p, size_t n, unsigned pg_major, tablespace_map_fn *fn, void *arg, struct err *e);

@@ -1,8 +1,8 @@
 /* The three small text files that go with a base backup: backup_label, the backup history file that the
  * server archives as <segment>.<offset>.backup, and tablespace_map.
  *
- * Results are copied into fixed room, so nothing here allocates. Not here: what the values mean for recovery.
- */
+ * Results are copied into fixed room, so nothing here allocates. Not here: what the values mean for
+ * recovery. */
 #pragma once
 
 #include <stdbool.h>
@@ -28,19 +28,24 @@ struct backup_time {
 };
 
 struct backup_label {
-	struct lsn start;		  /* START WAL LOCATION: redo of the starting checkpoint */
-	char start_file[WAL_NAME_TEXT];	  /* its segment */
-	struct lsn checkpoint;		  /* CHECKPOINT LOCATION */
-	bool streamed;			  /* BACKUP METHOD: streamed; else pg_start_backup (exclusive) */
-	bool from_standby;		  /* BACKUP FROM: standby; else primary (or master) */
-	struct backup_time start_time;	  /* START TIME */
-	char label[BACKUP_LABEL_MAX + 1]; /* LABEL; may hold line breaks */
+	struct lsn start;		/* START WAL LOCATION: redo of the starting checkpoint */
+	char start_file[WAL_NAME_TEXT]; /* its segment */
+	struct lsn checkpoint;		/* CHECKPOINT LOCATION */
+	bool streamed;			/* BACKUP METHOD: streamed; else pg_start_backup, the exclusive one */
+	bool from_standby;		/* BACKUP FROM: standby; else primary (13: master) */
+	struct backup_time start_time;	/* START TIME */
+	char label[BACKUP_LABEL_MAX + 1]; /* LABEL; the server lets it hold line breaks */
 	struct tli tli;			  /* START TIMELINE */
-	bool is_history;		  /* the rest is there */
-	struct lsn stop;		  /* STOP WAL LOCATION */
-	char stop_file[WAL_NAME_TEXT];
-	struct backup_time stop_time; /* STOP TIME */
-	struct tli stop_tli;	      /* STOP TIMELINE */
+
+	/* A history file only. */
+	bool is_history;
+	struct lsn stop;	       /* STOP WAL LOCATION */
+	char stop_file[WAL_NAME_TEXT]; /* its segment */
+	struct backup_time stop_time;  /* STOP TIME */
+	struct tli stop_tli;	       /* STOP TIMELINE */
+	bool incremental;	       /* of an incremental backup; else the next two are 0 */
+	struct lsn incremental_from;   /* INCREMENTAL FROM LSN */
+	struct tli incremental_tli;    /* INCREMENTAL FROM TLI */
 };
 
 /* Reads backup_label. The lines and their order are those of build_backup_content
@@ -49,7 +54,7 @@ struct backup_label {
  * is untouched on failure. Thread-safe. */
 int backup_label_parse(const void *p, size_t n, struct backup_label *ret, struct err *e);
 
-/* The same for a backup history file; is_history is set. */
+/* The same for a backup history file, which may be an incremental backup's: is_history is set. */
 int backup_history_parse(const void *p, size_t n, struct backup_label *ret, struct err *e);
 
 /* Is this a backup history file's name: 24 digits, a dot, eight digits, ".backup" (IsBackupHistoryFileName,
@@ -60,10 +65,11 @@ bool backup_history_name_looks(const char *name, size_t n);
  * that. */
 typedef int tablespace_map_fn(void *arg, struct oid oid, const char *path, struct err *e);
 
-/* Reads tablespace_map, a line "OID PATH" each, in their order; an empty file is fine. Since 14 a backslash
- * makes the next byte literal, before only a line break (read_tablespace_map in xlogrecovery.c; in xlog.c
- * before 15): pg_major says which, 0 is taken as new. -EBADMSG with the line's number: a line that is not of
- * this form, OID 0, an OID that comes twice in a row, a path that is not absolute or holds a NUL or is too
- * long. Thread-safe. */
+/* Reads tablespace_map, a line "OID PATH" each, told in their order; an empty file is fine. A backslash makes
+ * a line break behind it a part of the path; since 14 it does so with every byte, and a backslash is written
+ * as two (read_tablespace_map, src/backend/access/transam/xlogrecovery.c; before 15 in xlog.c). pg_major says
+ * which, 0 is taken as new. -EBADMSG with the line's number: a line that is not of this form or not ended,
+ * OID 0, a path that is not absolute, too long, or holds a NUL. An OID that comes twice is the caller's to
+ * find. Thread-safe. */
 int tablespace_map_parse(
 	const void *p, size_t n, unsigned pg_major, tablespace_map_fn *fn, void *arg, struct err *e);

@@ -30,15 +30,13 @@ enum manifest_algorithm {
 
 /* One file. The pointers are valid during the call that gave them. */
 struct manifest_file {
-	const char *
-		path; /* path_len bytes and a NUL; relative, '/' between parts, none of them empty, . or .. */
+	const char *path; /* relative, parts by '/', none of them empty, "." or ".."; with a NUL */
 	size_t path_len;
 	uint64_t size;
 	const char *mtime; /* "2026-11-20 02:15:07 GMT" with a NUL, "" when the manifest has none */
 	enum manifest_algorithm algorithm;
-	uint8_t digest[MANIFEST_DIGEST_MAX]; /* manifest_digest_len(algorithm) bytes as the manifest has them
-					      */
-	size_t offset; /* of the object's brace in the buffer, for manifest_parse_file_at */
+	uint8_t digest[MANIFEST_DIGEST_MAX]; /* manifest_digest_len(algorithm) bytes */
+	size_t offset;			     /* of the object's brace, for manifest_parse_file_at */
 };
 
 struct manifest_wal_range {
@@ -58,7 +56,7 @@ struct manifest_info {
 	bool has_system_identifier;
 	uint64_t system_identifier; /* version 2 */
 	uint64_t files;
-	uint64_t bytes; /* sum of their sizes, at most UINT64_MAX */
+	uint64_t bytes; /* the sum of their sizes */
 	unsigned wal_ranges;
 	size_t covered;	    /* the SHA-256 of the buffer's first `covered` bytes … */
 	uint8_t digest[32]; /* … must be this; the caller hashes and compares */

@@ -349,8 +349,11 @@ int manifest_parse(const void *p, size_t n, const struct manifest_ops *ops, void
 	if (r < 0)
 		return r;
 	for (r = jscan_empty(&j, '}') ? 0 : 1; r > 0; r = jscan_more(&j, '}')) {
+		size_t at = jscan_space(&j);
 		int k = jscan_key(&j, top_keys, TOP_KEYS, &seen);
 
+		if (k == TOP_CHECKSUM && (end_of_others > info.covered || at < info.covered))
+			return jscan_bad(&j, at, "the Manifest-Checksum must have the last line for itself");
 		if (k >= 0 && k != TOP_CHECKSUM && seen & 1u << TOP_CHECKSUM)
 			return jscan_bad(&j, j.i, "the Manifest-Checksum must come last");
 		r = k < 0 ? k : top_value(&j, k, ops, arg, &info);
@@ -369,9 +372,6 @@ int manifest_parse(const void *p, size_t n, const struct manifest_ops *ops, void
 	for (int k = 0; k < TOP_KEYS; k++)
 		if (need & ~seen & 1u << k)
 			return err_set(e, -EBADMSG, "backup_manifest: it has no %s", top_keys[k]);
-	if (end_of_others > info.covered)
-		return jscan_bad(
-			&j, info.covered, "the Manifest-Checksum must have the last line for itself");
 	*ret = info;
 	return 0;
 }

@@ -1,0 +1,353 @@
+/* The manifest's files as a sorted table of hash and place. See manifest_check.h.
+ *
+ * An item is one 64-bit word: the high 24 bits are the high bits of the path's hash, the low 40 the offset of
+ * its object in the manifest. Ten million files make 80 MB, and 0.6 of an item shares a file's hash on
+ * average; the path decides, read again from the manifest's bytes. */
+#include "src/capture/manifest_check.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/buf.h"
+#include "src/base/clean.h"
+#include "src/pg/datadir.h"
+#include "store/digest.h"
+
+#define OFFSET_BITS 40
+#define OFFSET_MASK ((UINT64_C(1) << OFFSET_BITS) - 1)
+#define NAMED_MAX 4 /* differences that the final message names */
+
+/* Guards of the table itself are not needed: it does not change after loading. */
+struct manifest_check {
+	const char *name;
+	const void *p;
+	size_t n;
+	struct manifest_info info;
+	uint64_t *items; /* sorted */
+	size_t n_items, cap_items;
+	uint8_t *seen; /* a bit an item, set atomically */
+	struct manifest_wal_range *wal;
+	size_t n_wal;
+	pthread_mutex_t lock; /* guards what follows; nothing else is locked under it */
+	struct buf named;
+	uint64_t differences;
+};
+
+/* FNV-1a (draft-eastlake-fnv), its bits then mixed so that the high ones are good. */
+static uint64_t hash_path(const char *p, size_t n)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ (uint8_t)p[i]) * UINT64_C(0x100000001b3);
+	h ^= h >> 32;
+	h *= UINT64_C(0x9e3779b97f4a7c15);
+	return h & ~OFFSET_MASK;
+}
+
+static int add_file(void *arg, const struct manifest_file *f, struct err *e)
+{
+	struct manifest_check *mc = arg;
+
+	if (mc->n_items == mc->cap_items) {
+		size_t cap = mc->cap_items ? mc->cap_items * 2 : 1024, bytes;
+		uint64_t *items;
+
+		if (__builtin_mul_overflow(cap, sizeof(*items), &bytes))
+			return err_sys(e, -ENOMEM, "%s", mc->name);
+		items = realloc(mc->items, bytes);
+		if (!items)
+			return err_sys(e, -ENOMEM, "%s", mc->name);
+		mc->items = items;
+		mc->cap_items = cap;
+	}
+	if (f->offset > OFFSET_MASK)
+		return err_set(e, -EFBIG, "%s is larger than 1 TB", mc->name);
+	mc->items[mc->n_items++] = hash_path(f->path, f->path_len) | f->offset;
+	return 0;
+}
+
+static int add_wal(void *arg, const struct manifest_wal_range *w, struct err *e)
+{
+	struct manifest_check *mc = arg;
+	struct manifest_wal_range *wal = realloc(mc->wal, (mc->n_wal + 1) * sizeof(*wal));
+
+	if (!wal)
+		return err_sys(e, -ENOMEM, "%s", mc->name);
+	wal[mc->n_wal++] = *w;
+	mc->wal = wal;
+	return 0;
+}
+
+static int cmp_items(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int file_at(const struct manifest_check *mc, size_t i, struct manifest_scratch *s,
+	struct manifest_file *ret, struct err *e)
+{
+	return manifest_parse_file_at(mc->p, mc->n, (size_t)(mc->items[i] & OFFSET_MASK), s, ret, e);
+}
+
+/* Two items of one hash that stand for one path. */
+static int check_twice(const struct manifest_check *mc, size_t i, size_t j, struct err *e)
+{
+	struct manifest_scratch sa, sb;
+	struct manifest_file a, b;
+	int r = file_at(mc, i, &sa, &a, e);
+
+	if (r == 0)
+		r = file_at(mc, j, &sb, &b, e);
+	if (r < 0)
+		return r;
+	if (a.path_len == b.path_len && !memcmp(a.path, b.path, a.path_len))
+		return err_set(e, -EBADMSG, "%s lists %s twice", mc->name, a.path);
+	return 0;
+}
+
+static int sort_items(struct manifest_check *mc, struct err *e)
+{
+	qsort(mc->items, mc->n_items, sizeof(*mc->items), cmp_items);
+	for (size_t i = 0; i < mc->n_items; i++)
+		for (size_t j = i + 1;
+			j < mc->n_items && (mc->items[j] & ~OFFSET_MASK) == (mc->items[i] & ~OFFSET_MASK);
+			j++) {
+			int r = check_twice(mc, i, j, e);
+
+			if (r < 0)
+				return r;
+		}
+	return 0;
+}
+
+static int load(struct manifest_check *mc, struct err *e)
+{
+	static const struct manifest_ops ops = {.file = add_file, .wal_range = add_wal};
+	struct digest d;
+	int r = manifest_parse(mc->p, mc->n, &ops, mc, &mc->info, e);
+
+	if (r < 0)
+		return err_wrap(e, r, "%s", mc->name);
+	d = digest_of(mc->p, mc->info.covered);
+	if (memcmp(d.b, mc->info.digest, DIGEST_LEN))
+		return err_set(e, -EBADMSG,
+			"%s does not have the checksum that its last line says: it was damaged or edited",
+			mc->name);
+	mc->seen = calloc(mc->n_items / 8 + 1, 1);
+	if (!mc->seen)
+		return err_sys(e, -ENOMEM, "%s", mc->name);
+	return sort_items(mc, e);
+}
+
+int manifest_check_new(const char *name, const void *p, size_t n, struct manifest_check **ret, struct err *e)
+{
+	struct manifest_check *mc = calloc(1, sizeof(*mc));
+	int r;
+
+	if (!mc)
+		return err_sys(e, -ENOMEM, "%s", name);
+	mc->name = name;
+	mc->p = p;
+	mc->n = n;
+	pthread_mutex_init(&mc->lock, NULL);
+	r = load(mc, e);
+	if (r < 0) {
+		manifest_check_free(mc);
+		return r;
+	}
+	*ret = mc;
+	return 0;
+}
+
+void manifest_check_free(struct manifest_check *mc)
+{
+	if (!mc)
+		return;
+	pthread_mutex_destroy(&mc->lock);
+	buf_free(&mc->named);
+	free(mc->items);
+	free(mc->seen);
+	free(mc->wal);
+	free(mc);
+}
+
+const struct manifest_info *manifest_check_info(const struct manifest_check *mc)
+{
+	return &mc->info;
+}
+
+size_t manifest_check_wal(const struct manifest_check *mc, const struct manifest_wal_range **ret)
+{
+	*ret = mc->wal;
+	return mc->n_wal;
+}
+
+/* The item of a path: 1 with *ret and *f, 0 when it is not listed, or -errno. */
+static int find(const struct manifest_check *mc, const char *path, size_t n, struct manifest_scratch *s,
+	struct manifest_file *f, size_t *ret, struct err *e)
+{
+	uint64_t h = hash_path(path, n);
+	size_t lo = 0, hi = mc->n_items;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (mc->items[mid] < h)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < mc->n_items && (mc->items[lo] & ~OFFSET_MASK) == h; lo++) {
+		int r = file_at(mc, lo, s, f, e);
+
+		if (r < 0)
+			return err_wrap(e, r, "%s", mc->name);
+		if (f->path_len == n && !memcmp(f->path, path, n)) {
+			*ret = lo;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+__attribute__((format(printf, 2, 3))) static void differs(struct manifest_check *mc, const char *fmt, ...)
+{
+	char text[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&mc->lock);
+	if (mc->differences++ < NAMED_MAX)
+		buf_printf(&mc->named, "%s%s", mc->differences > 1 ? "; " : "", text);
+	pthread_mutex_unlock(&mc->lock);
+}
+
+/* Sets the item's bit; false when it was set. */
+static bool mark(struct manifest_check *mc, size_t i)
+{
+	uint8_t bit = (uint8_t)(1u << (i % 8));
+
+	return !(__atomic_fetch_or(&mc->seen[i / 8], bit, __ATOMIC_RELAXED) & bit);
+}
+
+static bool is_sha(enum manifest_algorithm a)
+{
+	return a != MANIFEST_NONE && a != MANIFEST_CRC32C;
+}
+
+int manifest_check_algorithm(
+	struct manifest_check *mc, const char *path, size_t n, enum manifest_algorithm *ret, struct err *e)
+{
+	struct manifest_scratch s;
+	struct manifest_file f;
+	size_t i;
+	int r;
+
+	*ret = MANIFEST_NONE;
+	if (datadir_verify_ignores(path, n))
+		return 0;
+	r = find(mc, path, n, &s, &f, &i, e);
+	if (r > 0)
+		*ret = f.algorithm;
+	return r < 0 ? r : 0;
+}
+
+/* What both kinds share; 1: the checksum is to be compared, 0: it is not. */
+static int check_size(struct manifest_check *mc, const struct manifest_file *f, size_t i, uint64_t size)
+{
+	if (!mark(mc, i)) {
+		differs(mc, "%s came twice", f->path);
+		return 0;
+	}
+	if (f->size != size) {
+		differs(mc, "%s has %llu bytes instead of %llu", f->path, (unsigned long long)size,
+			(unsigned long long)f->size);
+		return 0;
+	}
+	return 1;
+}
+
+int manifest_check_crc(
+	struct manifest_check *mc, const char *path, size_t n, uint64_t size, uint32_t crc, struct err *e)
+{
+	struct manifest_scratch s;
+	struct manifest_file f;
+	size_t i;
+	int r;
+
+	if (datadir_verify_ignores(path, n))
+		return 0;
+	r = find(mc, path, n, &s, &f, &i, e);
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		differs(mc, "%s is not listed", path);
+		return 0;
+	}
+	if (is_sha(f.algorithm) || !check_size(mc, &f, i, size))
+		return 0;
+	if (f.algorithm == MANIFEST_CRC32C && !manifest_crc32c_is(&f, crc))
+		differs(mc, "%s has another checksum", f.path);
+	return 0;
+}
+
+int manifest_check_sha(struct manifest_check *mc, const char *path, size_t n, uint64_t size,
+	const uint8_t *digest, struct err *e)
+{
+	struct manifest_scratch s;
+	struct manifest_file f;
+	size_t i;
+	int r;
+
+	if (datadir_verify_ignores(path, n))
+		return 0;
+	r = find(mc, path, n, &s, &f, &i, e);
+	if (r <= 0 || !is_sha(f.algorithm) || !check_size(mc, &f, i, size))
+		return r < 0 ? r : 0;
+	if (memcmp(f.digest, digest, manifest_digest_len(f.algorithm)))
+		differs(mc, "%s has another checksum", f.path);
+	return 0;
+}
+
+/* Files that are listed and did not come. */
+static int check_missing(struct manifest_check *mc, struct err *e)
+{
+	struct manifest_scratch s;
+	struct manifest_file f;
+
+	for (size_t i = 0; i < mc->n_items; i++) {
+		int r;
+
+		if (mc->seen[i / 8] >> (i % 8) & 1)
+			continue;
+		r = file_at(mc, i, &s, &f, e);
+		if (r < 0)
+			return err_wrap(e, r, "%s", mc->name);
+		if (!datadir_verify_ignores(f.path, f.path_len))
+			differs(mc, "%s is missing", f.path);
+	}
+	return 0;
+}
+
+int manifest_check_finish(struct manifest_check *mc, struct err *e)
+{
+	int r = check_missing(mc, e);
+
+	if (r < 0)
+		return r;
+	if (!mc->differences)
+		return 0;
+	return err_set(e, -EBADMSG, "the backup is not what its manifest says, %llu file%s differ%s: %.*s%s",
+		(unsigned long long)mc->differences, mc->differences > 1 ? "s" : "",
+		mc->differences > 1 ? "" : "s", (int)mc->named.len, (const char *)mc->named.data,
+		mc->differences > NAMED_MAX ? "; …" : "");
+}

@@ -1,0 +1,44 @@
+/* Checking a base backup against its manifest while its files stream by.
+ *
+ * A manifest is loaded and its own checksum verified before anything else; eight bytes a file and one bit are
+ * kept, and each file's entry is read again from the manifest's bytes when the file comes. Differences are
+ * collected, not returned at once, so that one run names all that is wrong; what pg_verifybackup passes over
+ * (datadir_verify_ignores) is passed over here.
+ *
+ * Paths are the manifest's: relative to the data directory, tablespaces as pg_tblspc/OID/…. After loading,
+ * all functions but finish are thread-safe. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/err.h"
+#include "src/pg/manifest.h"
+
+struct manifest_check;
+
+/* Loads n bytes, which stay the caller's and must outlive the result. `name` is for messages. -EBADMSG when
+ * it is not a manifest, its checksum is wrong, or a path is there twice. */
+int manifest_check_new(const char *name, const void *p, size_t n, struct manifest_check **ret, struct err *e);
+void manifest_check_free(struct manifest_check *mc); /* fine on NULL */
+
+const struct manifest_info *manifest_check_info(const struct manifest_check *mc);
+/* Where the WAL that the backup needs begins and ends; ranges in the manifest's order. */
+size_t manifest_check_wal(const struct manifest_check *mc, const struct manifest_wal_range **ret);
+
+/* What must be computed over this file's bytes: MANIFEST_NONE also when it is not listed. */
+int manifest_check_algorithm(
+	struct manifest_check *mc, const char *path, size_t n, enum manifest_algorithm *ret, struct err *e);
+
+/* A file that came whole. Exactly one of these is called for each; the other kind passes over files that are
+ * not its own, so that both may be told of every file. Return 0 also for a file that differs.
+ *
+ * By CRC-32C of its bytes: files whose algorithm is NONE or CRC32C, and those that are not listed. */
+int manifest_check_crc(
+	struct manifest_check *mc, const char *path, size_t n, uint64_t size, uint32_t crc, struct err *e);
+/* By SHA-2, `digest` being of the algorithm that manifest_check_algorithm told. */
+int manifest_check_sha(struct manifest_check *mc, const char *path, size_t n, uint64_t size,
+	const uint8_t *digest, struct err *e);
+
+/* All files came: 0, or -EBADMSG with a text that counts the differences and names the first few. */
+int manifest_check_finish(struct manifest_check *mc, struct err *e);

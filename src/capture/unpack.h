@@ -1,0 +1,30 @@
+/* A compressed file as a stream of plain bytes: gzip, lz4 and zstd by their magic numbers, all else as it is.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "src/base/err.h"
+#include "src/capture/meter.h"
+
+struct unpack;
+
+/* fd stays the caller's and must be at the file's start. name is for messages and must outlive the result.
+ * meter (may be NULL) counts bytes read from fd. */
+int unpack_new(int fd, const char *name, struct meter *meter, struct unpack **ret, struct err *e);
+void unpack_free(struct unpack *u); /* fine on NULL */
+
+/* The next piece, valid until the next call: its length, 0 at the end, or -errno: -EBADMSG for a stream that
+ * is damaged or cut off. */
+ssize_t unpack_next(struct unpack *u, const void **ret, struct err *e);
+
+/* Passes over up to n bytes without reading them, where the file allows it; returns how many, 0 when it does
+ * not. Their content is then unknown to unpack_zeros. */
+uint64_t unpack_skip(struct unpack *u, uint64_t n);
+
+/* Bytes given so far, and how many of them, counted from the end, are zeroes. */
+uint64_t unpack_total(const struct unpack *u);
+uint64_t unpack_zeros(const struct unpack *u);

@@ -1,0 +1,112 @@
+/* One log line for each object that cannot be read, and not many more. See complain.h. */
+#include "fs/complain.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/clock.h"
+
+#define SECOND UINT64_C(1000000000)
+#define QUIET (60 * SECOND) /* how long the same line is not repeated */
+#define BURST 50	    /* lines a second, of whatever text */
+#define SLOTS 64
+
+struct slot {
+	uint64_t hash;
+	uint64_t since;
+};
+
+struct complaints {
+	struct log *log;
+	pthread_mutex_t lock; /* rank: leaf; guards all below */
+	struct slot slots[SLOTS];
+	uint64_t second; /* the one that `lines` counts */
+	unsigned lines;
+	uint64_t held_back; /* since the last line */
+};
+
+int complaints_new(struct log *l, struct complaints **ret)
+{
+	struct complaints *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->log = l;
+	pthread_mutex_init(&c->lock, NULL);
+	*ret = c;
+	return 0;
+}
+
+void complaints_free(struct complaints *c)
+{
+	if (!c)
+		return;
+	if (c->held_back)
+		log_msg(c->log, LOG_LEVEL_WARNING, "%llu more errors like those above were not logged",
+			(unsigned long long)c->held_back);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+int complaint_errno(int code)
+{
+	switch (-code) {
+	case ENOENT:
+	case ENOTDIR:
+	case EISDIR:
+	case EINVAL:
+	case ENOMEM:
+	case ENAMETOOLONG:
+	case ENXIO:
+	case ESTALE:
+	case EINTR:
+		return -code;
+	}
+	return EIO;
+}
+
+/* FNV-1a, 64 bits. */
+static uint64_t hash_of(const char *a, const char *b)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (; *a; a++)
+		h = (h ^ (uint8_t)*a) * UINT64_C(0x100000001b3);
+	for (; *b; b++)
+		h = (h ^ (uint8_t)*b) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+void complain(struct complaints *c, const char *object, const struct err *e)
+{
+	uint64_t now = clock_mono_ns(), h = hash_of(object, e->text), held_back = 0;
+	struct slot *s = &c->slots[h % SLOTS];
+	bool quiet;
+
+	pthread_mutex_lock(&c->lock);
+	if (now / SECOND != c->second) {
+		c->second = now / SECOND;
+		c->lines = 0;
+	}
+	quiet = (s->hash == h && s->since && now - s->since < QUIET) || c->lines >= BURST;
+	if (quiet) {
+		c->held_back++;
+	} else {
+		*s = (struct slot){h, now};
+		c->lines++;
+		held_back = c->held_back;
+		c->held_back = 0;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (quiet)
+		return;
+	if (held_back)
+		log_msg(c->log, LOG_LEVEL_WARNING, "%llu repeated errors were not logged",
+			(unsigned long long)held_back);
+	log_msg(c->log, LOG_LEVEL_ERROR, "%s: %s", object, e->text[0] ? e->text : strerror(-e->code));
+}

@@ -1,0 +1,548 @@
+/* One function for each request of the kernel: find the node, ask its provider, reply.
+ *
+ * Every request is answered exactly once, on the thread that took it, with no lock held. Valid replies are
+ * those that libfuse's fuse_lowlevel.h (3.14) names for the operation.
+ *
+ * Everything below a snapshot is immutable, so the kernel may keep names, attributes, directories and bytes
+ * as long as it likes; nodes with NODE_BRIEF_* flags are the exceptions. Operations that are not here are
+ * answered with ENOSYS by libfuse, after which the kernel stops asking and does the right thing by itself:
+ * access (the kernel checks permissions where they are checked at all), flush, fsync, and lseek, where the
+ * kernel takes a file for one piece of data. See fs/README.md for what was measured. */
+#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
+#include <fuse_lowlevel.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "fs/attr.h"
+#include "fs/driver.h"
+#include "fs/fs.h"
+#include "fs/handle.h"
+#include "src/base/buf.h"
+#include "src/base/clean.h"
+
+#define LONG 86400.0 /* seconds: what cannot change */
+#define BRIEF 1.0    /* what other processes may add to */
+/* A reply of 1 MiB, the kernel's largest, out of the smallest chunks (8 KiB) that begins within one. */
+#define SLICES 129
+
+static struct fs *fs_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/* The node of a request; replies when the kernel asks for what it cannot know. */
+static bool get(fuse_req_t req, fuse_ino_t ino, struct node *ret)
+{
+	if (inode_get(fs_of(req)->inodes, ino, ret))
+		return true;
+	fuse_reply_err(req, ESTALE);
+	return false;
+}
+
+static void reply_failed(fuse_req_t req, const struct node *n, int code, struct err *e)
+{
+	fuse_reply_err(req, fs_failed(fs_of(req), n, code, e));
+}
+
+static void driver_init(void *userdata, struct fuse_conn_info *conn)
+{
+	(void)userdata;
+	/* Nothing that is cached ever becomes stale by itself: no asking for attributes on reads. */
+	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
+					      FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS |
+					      FUSE_CAP_EXPLICIT_INVAL_DATA);
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+	conn->time_gran = 1;
+}
+
+/* ---- names and attributes ---- */
+
+static void entry_of(const struct node *n, struct fuse_entry_param *ret)
+{
+	*ret = (struct fuse_entry_param){
+		.ino = n->ino,
+		.attr_timeout = n->flags & NODE_BRIEF_ATTR ? BRIEF : LONG,
+		.entry_timeout = n->flags & NODE_BRIEF_NAME ? BRIEF : LONG,
+	};
+	attr_stat(n, &ret->attr);
+}
+
+/* That there is no such name may be remembered where names are fixed: in a snapshot. */
+static void reply_absent(fuse_req_t req, const struct node *dir)
+{
+	const struct fuse_entry_param absent = {.entry_timeout = LONG};
+
+	if (dir->obj->ops->snapshot)
+		fuse_reply_entry(req, &absent);
+	else
+		fuse_reply_err(req, ENOENT);
+}
+
+static void driver_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs *fs = fs_of(req);
+	struct fuse_entry_param entry;
+	struct node dir, n;
+	struct err e = {0};
+	int r;
+
+	if (!get(req, parent, &dir))
+		return;
+	if (dir.type != ENTRY_DIR) {
+		fuse_reply_err(req, ENOTDIR);
+		return;
+	}
+	r = dir.obj->ops->lookup(dir.obj, &dir, name, &n, &e);
+	if (r == -ENOENT) {
+		reply_absent(req, &dir);
+		return;
+	}
+	if (r >= 0)
+		r = inode_learn(fs->inodes, &n, &e);
+	if (r < 0) {
+		reply_failed(req, &dir, r, &e);
+		return;
+	}
+	entry_of(&n, &entry);
+	/* A reply that did not get through has taught the kernel nothing. */
+	if (fuse_reply_entry(req, &entry) < 0)
+		inode_forget(fs->inodes, n.ino, 1);
+}
+
+static void driver_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	inode_forget(fs_of(req)->inodes, ino, count);
+	fuse_reply_none(req);
+}
+
+static void driver_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		inode_forget(fs_of(req)->inodes, forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void driver_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct node n;
+	struct stat st;
+
+	(void)fi;
+	if (!get(req, ino, &n))
+		return;
+	if (n.flags & NODE_BRIEF_ATTR && n.obj->ops->refresh)
+		n.obj->ops->refresh(n.obj, &n);
+	attr_stat(&n, &st);
+	fuse_reply_attr(req, &st, n.flags & NODE_BRIEF_ATTR ? BRIEF : LONG);
+}
+
+static void driver_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	_cleanup_(freep) char *target = NULL;
+	struct node n;
+	struct err e = {0};
+	int r;
+
+	if (!get(req, ino, &n))
+		return;
+	if (n.type != ENTRY_SYMLINK || !n.obj->ops->target) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	r = n.obj->ops->target(n.obj, &n, &target, &e);
+	if (r < 0)
+		reply_failed(req, &n, r, &e);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+/* `size` 0 asks for the length. */
+static void reply_xattr(fuse_req_t req, const struct buf *b, size_t size)
+{
+	if (b->bad)
+		fuse_reply_err(req, ENOMEM);
+	else if (!size)
+		fuse_reply_xattr(req, b->len);
+	else if (b->len > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, (const char *)b->data, b->len);
+}
+
+static void driver_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	_cleanup_(buf_free) struct buf b = {0};
+	struct node n;
+	struct err e = {0};
+	int r;
+
+	if (!get(req, ino, &n))
+		return;
+	r = attr_get(fs_of(req), &n, name, &b, &e);
+	if (r == -ENODATA && !e.code)
+		fuse_reply_err(req, ENODATA);
+	else if (r < 0)
+		reply_failed(req, &n, r, &e);
+	else
+		reply_xattr(req, &b, size);
+}
+
+static void driver_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	_cleanup_(buf_free) struct buf b = {0};
+	struct node n;
+
+	if (!get(req, ino, &n))
+		return;
+	attr_list(&n, &b);
+	reply_xattr(req, &b, size);
+}
+
+static void driver_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct fs *fs = fs_of(req);
+	struct statvfs below, st = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = TREE_NAME_MAX};
+	struct err e = {0};
+	struct node root;
+	uint64_t used;
+	int r = store_usage(fs->store, &used, &e);
+
+	(void)ino;
+	if (r < 0) {
+		fs->root->ops->self(fs->root, &root);
+		reply_failed(req, &root, r, &e);
+		return;
+	}
+	/* The repository, and the room it has left: used = blocks - bfree, as df computes it. */
+	if (statvfs(store_path(fs->store), &below) < 0)
+		below = (struct statvfs){.f_frsize = st.f_frsize};
+	st.f_bfree = (fsblkcnt_t)((double)below.f_bfree * (double)below.f_frsize / (double)st.f_frsize);
+	st.f_bavail = (fsblkcnt_t)((double)below.f_bavail * (double)below.f_frsize / (double)st.f_frsize);
+	st.f_blocks = st.f_bfree + used / st.f_frsize + (used % st.f_frsize != 0);
+	st.f_files = inode_known(fs->inodes);
+	st.f_flag = ST_RDONLY;
+	fuse_reply_statfs(req, &st);
+}
+
+/* ---- directories ---- */
+
+static void driver_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct node n;
+
+	if (!get(req, ino, &n))
+		return;
+	/* Positions need no state, hence no handle. Only a snapshot's directories never change. */
+	fi->cache_readdir = fi->keep_cache = n.obj->ops->snapshot != NULL;
+	fuse_reply_open(req, fi);
+}
+
+static void driver_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	fuse_reply_err(req, 0);
+}
+
+/* A reply to readdir being filled. The offset that goes with an entry says where to continue after it: 1
+ * after
+ * ".", 2 after "..", 2 + position for the rest. */
+struct filler {
+	fuse_req_t req;
+	char *p;
+	size_t len, cap;
+	bool plus;
+	struct err e;
+};
+
+static int fill(struct filler *f, const char *name, const struct node *n, bool dot, uint64_t next)
+{
+	struct fuse_entry_param entry;
+	size_t room = f->cap - f->len, need;
+	off_t off = (off_t)next;
+	int r;
+
+	entry_of(n, &entry);
+	if (!f->plus) {
+		need = fuse_add_direntry(f->req, f->p + f->len, room, name, &entry.attr, off);
+		if (need > room)
+			return 1;
+		f->len += need;
+		return 0;
+	}
+	if (dot) {
+		/* The kernel takes no lookup for these two and knows what they are. */
+		entry = (struct fuse_entry_param){.attr = entry.attr};
+		entry.attr.st_ino = n->ino;
+	}
+	need = fuse_add_direntry_plus(f->req, f->p + f->len, room, name, &entry, off);
+	if (need > room)
+		return 1;
+	if (!dot) {
+		r = inode_learn(fs_of(f->req)->inodes, n, &f->e);
+		if (r < 0)
+			return r;
+	}
+	f->len += need;
+	return 0;
+}
+
+static int fill_entry(void *arg, const char *name, uint64_t next, const struct node *n)
+{
+	return fill(arg, name, n, false, next + 2);
+}
+
+static void read_directory(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+	_cleanup_(freep) char *p = malloc(size);
+	struct filler f = {.req = req, .p = p, .cap = size, .plus = plus};
+	struct node dir, up;
+	int r = 0;
+
+	if (!get(req, ino, &dir))
+		return;
+	if (!p) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	if (dir.type != ENTRY_DIR || off < 0) {
+		fuse_reply_err(req, dir.type != ENTRY_DIR ? ENOTDIR : EINVAL);
+		return;
+	}
+	if (off == 0)
+		r = fill(&f, ".", &dir, true, 1);
+	if (off <= 1 && r == 0) {
+		up = dir; /* only its number is looked at */
+		up.ino = dir.parent;
+		r = fill(&f, "..", &up, true, 2);
+	}
+	if (r == 0)
+		r = dir.obj->ops->list(dir.obj, &dir, off < 2 ? 0 : (uint64_t)off - 2, fill_entry, &f, &f.e);
+	/* What was read before an error is good; the error comes back with the next request. */
+	if (r < 0 && !f.len)
+		reply_failed(req, &dir, r, &f.e);
+	else
+		fuse_reply_buf(req, f.p, f.len);
+}
+
+static void driver_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)fi;
+	read_directory(req, ino, size, off, false);
+}
+
+static void driver_readdirplus(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)fi;
+	read_directory(req, ino, size, off, true);
+}
+
+/* ---- files ---- */
+
+static void driver_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	struct handle *h = NULL;
+	struct file *f = NULL;
+	struct node n;
+	struct err e = {0};
+	int r;
+
+	if (!get(req, ino, &n))
+		return;
+	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
+		fuse_reply_err(req, EROFS);
+		return;
+	}
+	if (n.type != ENTRY_FILE || !n.obj->ops->open) {
+		fuse_reply_err(req, n.type == ENTRY_DIR ? EISDIR : EINVAL);
+		return;
+	}
+	r = n.obj->ops->open(n.obj, &n, &f, &e);
+	if (r >= 0)
+		r = handle_new(fs->handles, &n, f, &h);
+	if (r < 0) {
+		reply_failed(req, &n, r, &e);
+		return;
+	}
+	fi->fh = (uintptr_t)h;
+	fi->keep_cache = 1;
+	/* A reply that did not get through is not followed by a release. */
+	if (fuse_reply_open(req, fi) < 0)
+		handle_close(h);
+}
+
+static struct handle *handle_of(const struct fuse_file_info *fi)
+{
+	return (struct handle *)(uintptr_t)fi->fh;
+}
+
+static void driver_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	handle_close(handle_of(fi));
+	fuse_reply_err(req, 0);
+}
+
+/* For what does not fit into slices, which no kernel asks for today: through memory. */
+static void read_copy(fuse_req_t req, struct handle *h, uint64_t off, size_t size)
+{
+	_cleanup_(freep) char *p = malloc(size);
+	struct err e = {0};
+	ssize_t got;
+
+	if (!p) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	got = file_read(handle_file(h), off, p, size, &e);
+	if (got < 0)
+		reply_failed(req, handle_node(h), (int)got, &e);
+	else
+		fuse_reply_buf(req, p, (size_t)got);
+}
+
+static void driver_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+	struct slice slices[SLICES];
+	struct iovec iov[SLICES];
+	unsigned count = SLICES;
+	uint64_t end, total = 0;
+	struct err e = {0};
+	int r;
+
+	(void)ino;
+	end = handle_node(h)->size;
+	if (off < 0 || (uint64_t)off >= end || !size) {
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	if (size > end - (uint64_t)off)
+		size = (size_t)(end - (uint64_t)off);
+	handle_note_read(h, (uint64_t)off, size);
+	r = file_slices(handle_file(h), (uint64_t)off, size, slices, &count, &e);
+	if (r < 0) {
+		reply_failed(req, handle_node(h), r, &e);
+		return;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		iov[i] = (struct iovec){.iov_base = (void *)slices[i].p, .iov_len = slices[i].len};
+		total += slices[i].len;
+	}
+	/* A short reply means the end of the file to the kernel, so it must not be one by chance. */
+	if (total == size)
+		fuse_reply_iov(req, iov, (int)count);
+	for (unsigned i = 0; i < count; i++)
+		slice_release(&slices[i]);
+	if (total != size)
+		read_copy(req, h, (uint64_t)off, size);
+}
+
+/* ---- writes: EROFS ----
+ *
+ * The mount is read-only to the kernel (`ro`), which answers these itself; they arrive only after somebody
+ * has remounted it rw. What needs a file open for writing (write, fallocate, copy_file_range) cannot arrive
+ * then, either. */
+
+static void driver_setattr(
+	fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	(void)ino, (void)attr, (void)to_set, (void)fi;
+	fuse_reply_err(req, EROFS);
+}
+
+static void driver_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	(void)parent, (void)name, (void)mode, (void)rdev;
+	fuse_reply_err(req, EROFS);
+}
+
+static void driver_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	(void)parent, (void)name, (void)mode;
+	fuse_reply_err(req, EROFS);
+}
+
+/* unlink, rmdir, removexattr */
+static void driver_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	(void)ino, (void)name;
+	fuse_reply_err(req, EROFS);
+}
+
+static void driver_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	(void)target, (void)parent, (void)name;
+	fuse_reply_err(req, EROFS);
+}
+
+static void driver_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	const char *new_name, unsigned flags)
+{
+	(void)parent, (void)name, (void)new_parent, (void)new_name, (void)flags;
+	fuse_reply_err(req, EROFS);
+}
+
+static void driver_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	(void)ino, (void)parent, (void)name;
+	fuse_reply_err(req, EROFS);
+}
+
+static void driver_setxattr(
+	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	(void)ino, (void)name, (void)value, (void)size, (void)flags;
+	fuse_reply_err(req, EROFS);
+}
+
+static void driver_create(
+	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	(void)parent, (void)name, (void)mode, (void)fi;
+	fuse_reply_err(req, EROFS);
+}
+
+static const struct fuse_lowlevel_ops ops = {
+	.init = driver_init,
+	.lookup = driver_lookup,
+	.forget = driver_forget,
+	.forget_multi = driver_forget_multi,
+	.getattr = driver_getattr,
+	.readlink = driver_readlink,
+	.getxattr = driver_getxattr,
+	.listxattr = driver_listxattr,
+	.statfs = driver_statfs,
+	.opendir = driver_opendir,
+	.readdir = driver_readdir,
+	.readdirplus = driver_readdirplus,
+	.releasedir = driver_releasedir,
+	.open = driver_open,
+	.read = driver_read,
+	.release = driver_release,
+	.setattr = driver_setattr,
+	.mknod = driver_mknod,
+	.mkdir = driver_mkdir,
+	.unlink = driver_remove,
+	.rmdir = driver_remove,
+	.symlink = driver_symlink,
+	.rename = driver_rename,
+	.link = driver_link,
+	.setxattr = driver_setxattr,
+	.removexattr = driver_remove,
+	.create = driver_create,
+};
+
+const void *driver_ops(size_t *ret_size)
+{
+	*ret_size = sizeof(ops);
+	return &ops;
+}

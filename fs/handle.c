@@ -1,0 +1,164 @@
+/* Open files and the threads that read ahead for them. See handle.h.
+ *
+ * A handle is counted: one for the client, one for each piece of readahead in the pool's queue. The queue is
+ * short; when it is full, readahead is dropped, for then the processors are busy anyway. */
+#include "fs/handle.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "fs/readahead.h"
+#include "src/base/pool.h"
+
+#define PIECE (256u << 10) /* what one thread decodes at a time */
+#define QUEUE 64
+#define DEFAULT_CACHE (64u << 20)
+
+struct handle {
+	struct handles *all;
+	struct handle *prev, *next; /* guarded by all->lock */
+	struct file *file;
+	struct node node;
+	atomic_uint refs;
+	pthread_mutex_t lock; /* rank: leaf; guards ra */
+	struct readahead ra;
+};
+
+struct handles {
+	struct pool *pool;
+	uint64_t limit;	      /* of one file's window */
+	pthread_mutex_t lock; /* rank: leaf; guards the list */
+	struct handle list;   /* head: only prev and next are used */
+};
+
+struct piece {
+	struct handle *h;
+	uint64_t off;
+	size_t len;
+};
+
+int handles_new(const struct handle_options *o, struct handles **ret)
+{
+	struct handles *hs = calloc(1, sizeof(*hs));
+	unsigned threads = o->threads ? o->threads : pool_cpus();
+	int r;
+
+	if (!hs)
+		return -ENOMEM;
+	pthread_mutex_init(&hs->lock, NULL);
+	hs->list.prev = hs->list.next = &hs->list;
+	/* Several readers at once must not push each other's chunks out before they are used. */
+	hs->limit = (o->cache_bytes ? o->cache_bytes : DEFAULT_CACHE) / 8;
+	r = pool_new(threads, QUEUE, &hs->pool);
+	if (r < 0) {
+		pthread_mutex_destroy(&hs->lock);
+		free(hs);
+		return r;
+	}
+	*ret = hs;
+	return 0;
+}
+
+static void put(struct handle *h)
+{
+	if (atomic_fetch_sub(&h->refs, 1) != 1)
+		return;
+	file_free(h->file);
+	pthread_mutex_destroy(&h->lock);
+	free(h);
+}
+
+void handles_free(struct handles *hs)
+{
+	if (!hs)
+		return;
+	pool_free(hs->pool);
+	while (hs->list.next != &hs->list)
+		handle_close(hs->list.next);
+	pthread_mutex_destroy(&hs->lock);
+	free(hs);
+}
+
+int handle_new(struct handles *hs, const struct node *n, struct file *f, struct handle **ret)
+{
+	struct handle *h = calloc(1, sizeof(*h));
+
+	if (!h) {
+		file_free(f);
+		return -ENOMEM;
+	}
+	h->all = hs;
+	h->file = f;
+	h->node = *n;
+	atomic_init(&h->refs, 1);
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_mutex_lock(&hs->lock);
+	h->prev = &hs->list;
+	h->next = hs->list.next;
+	h->next->prev = h;
+	hs->list.next = h;
+	pthread_mutex_unlock(&hs->lock);
+	*ret = h;
+	return 0;
+}
+
+void handle_close(struct handle *h)
+{
+	pthread_mutex_lock(&h->all->lock);
+	h->prev->next = h->next;
+	h->next->prev = h->prev;
+	pthread_mutex_unlock(&h->all->lock);
+	put(h);
+}
+
+struct file *handle_file(const struct handle *h)
+{
+	return h->file;
+}
+
+const struct node *handle_node(const struct handle *h)
+{
+	return &h->node;
+}
+
+static void fetch(void *arg, unsigned worker)
+{
+	struct piece *p = arg;
+
+	(void)worker;
+	file_prefetch(p->h->file, p->off, p->len);
+	put(p->h);
+	free(p);
+}
+
+void handle_note_read(struct handle *h, uint64_t off, size_t n)
+{
+	struct span s;
+
+	/* One chunk or none beyond it: the reader has it decoded by the time a thread is awake. */
+	if (h->node.flags & NODE_INLINED || h->node.size <= file_chunk_size(h->file))
+		return;
+	pthread_mutex_lock(&h->lock);
+	s = readahead_note(&h->ra, off, n, h->node.size, h->all->limit);
+	pthread_mutex_unlock(&h->lock);
+	while (s.len) {
+		size_t len = s.len < PIECE ? (size_t)s.len : PIECE - (size_t)(s.off % PIECE);
+		struct piece *p = malloc(sizeof(*p));
+
+		if (len > s.len)
+			len = (size_t)s.len;
+		if (!p)
+			return;
+		*p = (struct piece){h, s.off, len};
+		atomic_fetch_add(&h->refs, 1);
+		if (!pool_try_submit(h->all->pool, fetch, p)) {
+			put(h);
+			free(p);
+			return;
+		}
+		s.off += len;
+		s.len -= len;
+	}
+}

@@ -1,0 +1,33 @@
+/* Open files: a file of the store, and what is read ahead for whoever has it open. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fs/node.h"
+#include "store/file.h"
+
+struct handle;
+struct handles;
+
+struct handle_options {
+	unsigned threads;   /* that read ahead; 0: all processors */
+	size_t cache_bytes; /* where it goes: readahead stays well below; 0: the store's default */
+};
+
+int handles_new(const struct handle_options *o, struct handles **ret); /* -ENOMEM, -EAGAIN */
+/* Closes also what is still open: at an unmount by force nobody else does. No other call may be running. Fine
+ * on NULL. */
+void handles_free(struct handles *hs);
+
+/* Takes f over, also when it fails (-ENOMEM). */
+int handle_new(struct handles *hs, const struct node *n, struct file *f, struct handle **ret);
+/* The client closed it. What is being read ahead may finish later. */
+void handle_close(struct handle *h);
+
+struct file *handle_file(const struct handle *h);
+const struct node *handle_node(const struct handle *h);
+
+/* A read of n bytes at off is about to happen: starts what should be on its way by the next one. Does not
+ * wait. Thread-safe. */
+void handle_note_read(struct handle *h, uint64_t off, size_t n);

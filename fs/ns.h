@@ -1,0 +1,70 @@
+/* Namespace providers: who decides what a directory of the mount contains.
+ *
+ * Each kind of directory above the files is one provider, fs/ns_<kind>.c: an object with a const table of
+ * operations. A node says which object serves it; a directory's object answers for its children and may hand
+ * out nodes that another object serves, which is how the tree of providers is entered:
+ *
+ *	ns_root       README.txt, <cluster>/
+ *	ns_cluster    backups/                       one line in its table for each kind of snapshot
+ *	ns_backups    <id>/, latest
+ *	ns_snapshot   the tree of a snapshot, with info.json beside it
+ *
+ * Objects live until the mount ends. All operations are called from any thread, with no lock held. They
+ *return 0 or -errno with a text in *e; whoever calls them logs it. */
+#pragma once
+
+#include "fs/node.h"
+#include "src/base/err.h"
+#include "store/file.h"
+#include "store/snapshot.h"
+
+struct fs;
+
+/* Takes one entry of a listing; `next` is the position that continues after it. Non-zero stops. */
+typedef int ns_emit(void *arg, const char *name, uint64_t next, const struct node *n);
+
+struct ns_ops {
+	const char *name;
+	/* The directory that the object itself stands for. */
+	void (*self)(struct ns_object *o, struct node *ret);
+	/* The entry with that name, or -ENOENT. */
+	int (*lookup)(struct ns_object *o, const struct node *dir, const char *name, struct node *ret,
+		struct err *e);
+	/* Entries from `position` on, each once, until emit returns non-zero. That is returned, or 0 at the
+	 * end, or -errno. A position stays good while the mount lives, whatever appears or goes. */
+	int (*list)(struct ns_object *o, const struct node *dir, uint64_t position, ns_emit *emit, void *arg,
+		struct err *e);
+	/* Brings what may change in a node (NODE_BRIEF_ATTR) up to date. NULL where nothing does. */
+	void (*refresh)(struct ns_object *o, struct node *n);
+	/* The target of a symbolic link. free() it. NULL where there is none. */
+	int (*target)(struct ns_object *o, const struct node *n, char **ret, struct err *e);
+	/* A file's content; file_free it. NULL where there is none. */
+	int (*open)(struct ns_object *o, const struct node *n, struct file **ret, struct err *e);
+	/* The path of n in the mount, without a leading slash, as far as it can be told: for log lines, so it
+	 * may be slow. free() it; NULL without memory. */
+	char *(*path)(struct ns_object *o, const struct node *n);
+	/* The id of the snapshot that n belongs to; lives as long as the object. NULL where there is none. */
+	const char *(*snapshot)(struct ns_object *o);
+	void (*free)(struct ns_object *o);
+};
+
+struct ns_object {
+	const struct ns_ops *ops;
+	struct fs *fs;
+};
+
+void ns_free(struct ns_object *o); /* fine on NULL */
+
+/* A directory that the mount makes up: readable by all, owned by whoever mounts. */
+struct node ns_made_dir(struct ns_object *o, uint64_t ino, uint64_t parent, uint32_t position);
+
+/* The providers. `parent` and `position`: the directory they appear in, and where. -ENOMEM, -EBADMSG. */
+typedef int ns_new(struct fs *fs, const char *cluster, uint64_t parent, uint32_t position,
+	struct ns_object **ret, struct err *e);
+int ns_root_new(struct fs *fs, struct ns_object **ret, struct err *e);
+ns_new ns_cluster_new;
+ns_new ns_backups_new;
+int ns_snapshot_new(struct fs *fs, const char *cluster, enum snapshot_kind kind, const char *id,
+	uint64_t parent, uint32_t position, struct ns_object **ret, struct err *e);
+/* The `latest` that points to that snapshot, to be shown in the same directory. */
+void ns_snapshot_latest(struct ns_object *o, struct node *ret);

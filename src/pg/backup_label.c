@@ -69,7 +69,7 @@ static int bad_value(const struct lines *l, const char *key, struct err *e)
 
 static int get_lsn(struct lines *l, const char *key, struct lsn *ret, struct err *e)
 {
-	struct text v;
+	struct text v = {0};
 	int r = line(l, key, &v, e);
 
 	if (r < 0)
@@ -83,7 +83,7 @@ static int get_location(
 {
 	static const char open[] = " (file ";
 	const size_t tail = sizeof(open) - 1 + WAL_NAME_LEN + 1;
-	struct text v;
+	struct text v = {0};
 	const char *name;
 	int r = line(l, key, &v, e);
 
@@ -102,7 +102,7 @@ static int get_location(
 
 static int get_tli(struct lines *l, const char *key, struct tli *ret, struct err *e)
 {
-	struct text v;
+	struct text v = {0};
 	uint64_t t = 0;
 	int r = line(l, key, &v, e);
 
@@ -125,7 +125,7 @@ static int get_tli(struct lines *l, const char *key, struct tli *ret, struct err
 static int get_choice(struct lines *l, const char *key, const char *no, const char *also_no, const char *yes,
 	bool *ret, struct err *e)
 {
-	struct text v;
+	struct text v = {0};
 	int r = line(l, key, &v, e);
 
 	if (r < 0)
@@ -141,7 +141,7 @@ static int get_time(struct lines *l, const char *key, struct backup_time *ret, s
 {
 	const size_t local_len = sizeof("2026-11-20 02:15:07") - 1;
 	char local[sizeof("2026-11-20 02:15:07")];
-	struct text v;
+	struct text v = {0};
 	int r = line(l, key, &v, e);
 
 	if (r < 0)
@@ -164,7 +164,7 @@ static int get_time(struct lines *l, const char *key, struct backup_time *ret, s
 static int get_label(struct lines *l, char ret[BACKUP_LABEL_MAX + 1], struct err *e)
 {
 	static const char next[] = "\nSTART TIMELINE: ";
-	struct text v;
+	struct text v = {0};
 	const char *end;
 	int r;
 

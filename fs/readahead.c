@@ -20,12 +20,14 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 struct span readahead_note(struct readahead *ra, uint64_t off, size_t n, uint64_t size, uint64_t limit)
 {
 	const struct span none = {0};
-	uint64_t slack = (uint64_t)n * SLACK, end, want;
+	uint64_t left = off < size ? size - off : 0,
+		 distance = off > ra->next ? off - ra->next : ra->next - off;
+	uint64_t end, want;
 
-	if (off >= size || n > size)
-		n = off >= size ? 0 : (size_t)(size - off);
-	end = off + min_u64(n, size - min_u64(off, size));
-	if (off > ra->next + slack || off + slack < ra->next) {
+	if (n > left)
+		n = (size_t)left;
+	end = off + n;
+	if (distance > (uint64_t)n * SLACK) {
 		*ra = (struct readahead){.next = end};
 		return none;
 	}

@@ -32,24 +32,22 @@ int tstamp_cmp(struct tstamp a, struct tstamp b)
 	return a.nsec < b.nsec ? -1 : a.nsec > b.nsec;
 }
 
-static char *format(struct tstamp t, const char *fmt, char out[TSTAMP_TEXT])
+char *tstamp_rfc3339(struct tstamp t, char out[TSTAMP_TEXT])
 {
 	time_t sec = (time_t)t.sec;
 	struct tm tm = {0};
 
-	if (!gmtime_r(&sec, &tm) || !strftime(out, TSTAMP_TEXT, fmt, &tm))
+	if (!gmtime_r(&sec, &tm) || !strftime(out, TSTAMP_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm))
 		snprintf(out, TSTAMP_TEXT, "@%lld", (long long)t.sec);
 	return out;
 }
 
-char *tstamp_rfc3339(struct tstamp t, char out[TSTAMP_TEXT])
-{
-	return format(t, "%Y-%m-%dT%H:%M:%SZ", out);
-}
-
 char *tstamp_name(struct tstamp t, char out[TSTAMP_TEXT])
 {
-	return format(t, "%Y-%m-%dT%H-%M-%SZ", out);
+	tstamp_rfc3339(t, out);
+	for (char *c = out; (c = strchr(c, ':'));)
+		*c = '-';
+	return out;
 }
 
 /* Exactly n digits, or false. */

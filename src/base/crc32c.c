@@ -124,14 +124,24 @@ uint32_t crc32c(uint32_t crc, const void *p, size_t n)
 	return ~soft(~crc, p, n);
 }
 
-uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t len_b)
+uint32_t crc32c_shift(uint64_t len_b)
 {
+	uint32_t s;
+
 	pthread_once(&once, init);
 	/* 8 len may pass 2^64 only for lengths no file has; x^(8 len) = (x^len)^8 avoids the question. */
-	uint32_t s = x_to_the(len_b);
+	s = x_to_the(len_b);
+	for (int i = 0; i < 3; i++)
+		s = mulmod(s, s);
+	return s;
+}
 
-	s = mulmod(s, s);
-	s = mulmod(s, s);
-	s = mulmod(s, s);
-	return mulmod(s, crc_a) ^ crc_b;
+uint32_t crc32c_join(uint32_t shift, uint32_t crc_a, uint32_t crc_b)
+{
+	return mulmod(shift, crc_a) ^ crc_b;
+}
+
+uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t len_b)
+{
+	return crc32c_join(crc32c_shift(len_b), crc_a, crc_b);
 }

@@ -9,5 +9,8 @@
  * "123456789": 0xe3069283 (RFC 3720, appendix B.4). */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 
+/* crc32c_combine in two steps, for many B of one length: crc32c_join(crc32c_shift(len_b), crc_a, crc_b). */
+uint32_t crc32c_shift(uint64_t len_b);
+uint32_t crc32c_join(uint32_t shift, uint32_t crc_a, uint32_t crc_b);
 /* The CRC of A followed by B, from the CRCs of both and B's length in bytes. Thread-safe, O(log len_b). */
 uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t len_b);

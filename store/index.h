@@ -1,0 +1,56 @@
+/* The index: where every chunk of the repository lies. A set of runs (store/run.h) and the packs that they cover.
+ *
+ * A cache that can be thrown away at any time: what it says comes from the packs' footers, and a record's own head is
+ * checked when it is read. Thread-safe; lookups of several threads run at once. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/err.h"
+#include "src/base/log.h"
+#include "store/backend.h"
+#include "store/digest.h"
+#include "store/pack.h"
+
+struct index;
+
+struct place {
+	uint32_t pack; /* for index_read */
+	uint32_t off, len;
+	uint8_t kind, depth;
+};
+
+/* dir NULL: runs are kept in memory. dir must exist. log may be NULL. */
+int index_new(struct backend *b, const char *dir, const uint8_t repo_id[16], struct log *log, struct index **ret,
+	struct err *e);
+void index_free(struct index *ix); /* fine on NULL */
+
+/* Brings the index up to date with the packs that are there: takes in the cached runs the first time, reads the footers of
+ * packs it does not know, forgets packs that are gone. A pack with a damaged footer is logged and left out. */
+int index_sync(struct index *ix, struct err *e);
+/* Throws every run away, then index_sync from the footers. */
+int index_rebuild(struct index *ix, struct err *e);
+
+/* Takes in packs that were just committed. */
+struct index_pack {
+	struct digest name;
+	uint64_t size;
+	const struct pack_entry *entries;
+	size_t n;
+};
+int index_add(struct index *ix, const struct index_pack *packs, size_t n, struct err *e);
+
+/* False when no living pack has it. */
+bool index_find(struct index *ix, const struct digest *id, struct place *ret);
+
+/* Reads the record at a place into p (at->len bytes). -EBADMSG when the pack is shorter. */
+int index_read(struct index *ix, const struct place *at, void *p, struct err *e);
+/* A hint that it will be read. */
+void index_advise(struct index *ix, const struct place *at);
+/* The name of the place's object, for messages. */
+char *index_object_name(struct index *ix, const struct place *at, char out[PACK_NAME_MAX]);
+
+uint64_t index_entries(struct index *ix);
+uint64_t index_pack_bytes(struct index *ix); /* sizes of all living packs */

@@ -1,0 +1,43 @@
+/* The store's own half of struct store: for the files of this folder only. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "store/backend.h"
+#include "store/cache.h"
+#include "store/decoder.h"
+#include "store/index.h"
+#include "store/record.h"
+#include "store/store.h"
+
+struct store {
+	char *path;
+	struct backend *backend;
+	struct index *index;
+	struct cache *cache;
+	struct log *log;
+	char *scratch; /* a folder for temporary files */
+	struct store_settings settings;
+	uint8_t id[16];
+	char id_text[STORE_ID_TEXT];
+
+	pthread_mutex_t lock;	    /* rank: above the index's; guards what follows */
+	struct decoder **decoders;  /* idle ones */
+	size_t n_decoders, cap_decoders;
+	uint64_t refreshed_ns; /* when the index was last brought up to date, CLOCK_MONOTONIC */
+};
+
+/* An idle decoder, or a new one; NULL without memory. Give it back. */
+struct decoder *repo_take_decoder(struct store *s);
+void repo_give_decoder(struct store *s, struct decoder *d);
+
+/* The decoded bytes of id from the cache, loaded when missing. When the index does not know the chunk it is brought up to
+ * date first, since another process may have added it. Release with blob_release. */
+int repo_blob(struct store *s, const struct digest *id, enum record_kind kind, struct blob **ret, struct err *e);
+
+/* The name of chunk n of a file that is not inlined; the zero digest for zero bytes. By way of the pinned leaf where that
+ * is the right one. */
+struct file;
+int file_chunk_ref(struct file *f, uint64_t n, struct digest *ret, struct err *e);

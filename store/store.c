@@ -1,0 +1,446 @@
+/* Making and opening repositories, and the cluster names. Formats: store/README.md, "Repository" and "Cluster". */
+#include "store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "src/base/buf.h"
+#include "src/base/clean.h"
+#include "src/base/clock.h"
+#include "src/base/crc32c.h"
+#include "src/base/io.h"
+#include "store/repo.h"
+
+#define CONFIG_MAX 4096
+#define CHUNK_DEFAULT (64u << 10)
+#define CHUNK_MIN (8u << 10)
+#define CHUNK_MAX (1u << 20)
+#define CHAIN_DEFAULT 4
+#define CHAIN_MAX 64
+#define CHAIN_OFF UINT32_MAX
+#define LEVEL_DEFAULT 2
+#define CACHE_DEFAULT (64u << 20)
+#define REFRESH_NS 1000000000ull /* a missing chunk asks the backend for new packs at most this often */
+#define VERSION 1
+
+CLEANUP_DEFINE(struct store, store_free)
+CLEANUP_DEFINE(struct backend, backend_free)
+
+/* ---- the config object ---- */
+
+static int check_settings(const struct store_settings *s, struct err *e)
+{
+	if (s->chunk_size < CHUNK_MIN || s->chunk_size > CHUNK_MAX || (s->chunk_size & (s->chunk_size - 1)))
+		return err_set(e, -EINVAL, "chunk size %u is not a power of two from 8192 to 1048576", s->chunk_size);
+	if (s->delta_chain > CHAIN_MAX && s->delta_chain != CHAIN_OFF)
+		return err_set(e, -EINVAL, "delta chain %u is not from 1 to %d", s->delta_chain, CHAIN_MAX);
+	if (s->level < 1 || s->level > 19)
+		return err_set(e, -EINVAL, "compression level %d is not from 1 to 19", s->level);
+	return 0;
+}
+
+static void config_format(const struct store_settings *s, const char *id, struct buf *b)
+{
+	buf_printf(b, "pgstrata-repository %d\n", VERSION);
+	buf_printf(b, "id %s\n", id);
+	buf_printf(b, "chunk-size %u\n", s->chunk_size);
+	buf_printf(b, "delta-chain %u\n", s->delta_chain == CHAIN_OFF ? 0 : s->delta_chain);
+	buf_printf(b, "level %d\n", s->level);
+	if (!b->bad)
+		buf_printf(b, "crc32c %08x\n", crc32c(0, b->data, b->len));
+}
+
+static int config_parse(const char *text, size_t len, struct store_settings *s, char id[STORE_ID_TEXT], struct err *e)
+{
+	unsigned version = 0, crc = 0;
+	int end = 0;
+	const char *tail = len > 16 ? text + len - 16 : text; /* "crc32c xxxxxxxx\n" */
+
+	*s = (struct store_settings){0};
+	if (sscanf(text, "pgstrata-repository %u\n", &version) != 1)
+		return err_set(e, -EBADMSG, "the config object is not a pgstrata repository's");
+	if (version != VERSION)
+		return err_set(e, -EOPNOTSUPP, "the repository has format %u; this pgstrata reads format %d", version,
+			VERSION);
+	if (len <= 16 || sscanf(tail, "crc32c %8x", &crc) != 1 || crc != crc32c(0, text, len - 16) ||
+		sscanf(text, "pgstrata-repository %*u id %32[0-9a-f] chunk-size %u delta-chain %u level %d %n", id,
+			&s->chunk_size, &s->delta_chain, &s->level, &end) != 4 ||
+		text + end != tail || strlen(id) != STORE_ID_TEXT - 1)
+		return err_set(e, -EBADMSG, "the config object is damaged");
+	if (!s->delta_chain)
+		s->delta_chain = CHAIN_OFF;
+	return check_settings(s, e);
+}
+
+static int dir_is_empty(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *de;
+	int empty = 1;
+
+	if (!d)
+		return errno == ENOENT ? 1 : -errno;
+	while (empty && (de = readdir(d)))
+		empty = !strcmp(de->d_name, ".") || !strcmp(de->d_name, "..");
+	closedir(d);
+	return empty;
+}
+
+int store_init(const char *path, const struct store_settings *settings, char id[STORE_ID_TEXT], struct err *e)
+{
+	_cleanup_(backend_freep) struct backend *b = NULL;
+	_cleanup_(buf_free) struct buf text = {0};
+	struct store_settings s = settings ? *settings : (struct store_settings){0};
+	char made[STORE_ID_TEXT];
+	uint8_t random[16];
+	int r;
+
+	s.chunk_size = s.chunk_size ? s.chunk_size : CHUNK_DEFAULT;
+	s.delta_chain = s.delta_chain ? s.delta_chain : CHAIN_DEFAULT;
+	s.level = s.level ? s.level : LEVEL_DEFAULT;
+	r = check_settings(&s, e);
+	if (r < 0)
+		return r;
+	r = dir_is_empty(path);
+	if (r < 0)
+		return err_sys(e, r, "%s", path);
+	if (!r) {
+		_cleanup_(freep) char *config = io_join(path, "config");
+
+		if (config && access(config, F_OK) == 0)
+			return err_set(e, -EEXIST, "%s is a repository already", path);
+		return err_set(e, -ENOTEMPTY, "%s is not empty; a repository wants a folder of its own", path);
+	}
+	r = io_mkdirs(path, 0750, e);
+	if (!r)
+		r = backend_local(path, &b, e);
+	if (r < 0)
+		return r;
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return err_sys(e, -errno, "getrandom");
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(made + 2 * i, 3, "%02x", random[i]);
+	config_format(&s, made, &text);
+	if (text.bad)
+		return err_sys(e, -ENOMEM, "%s", path);
+	r = backend_put(b, "config", text.data, text.len, e);
+	if (r < 0)
+		return r;
+	memcpy(id, made, sizeof(made));
+	return 0;
+}
+
+/* ---- the handle ---- */
+
+/* The folder of this repository's runs; NULL (with a log line) when it cannot be had: the index then lives in memory. */
+static char *index_folder(const struct store_options *o, const char *id, struct log *log)
+{
+	_cleanup_(freep) char *dir = o->index_dir ? io_join(o->index_dir, id) : NULL;
+	struct err why = {0};
+
+	if (!dir)
+		return NULL;
+	if (io_mkdirs(dir, 0700, &why) < 0 || access(dir, R_OK | W_OK | X_OK) < 0) {
+		log_msg(log, LOG_LEVEL_INFO, "index cache %s cannot be used (%s); the index is built in memory", dir,
+			why.code ? why.text : strerror(errno));
+		return NULL;
+	}
+	return MOVE(dir);
+}
+
+int store_open(const char *path, const struct store_options *options, struct store **ret, struct err *e)
+{
+	static const struct store_options defaults;
+	const struct store_options *o = options ? options : &defaults;
+	_cleanup_(store_freep) struct store *s = calloc(1, sizeof(*s));
+	_cleanup_(freep) void *text = NULL;
+	_cleanup_(freep) char *dir = NULL;
+	size_t len;
+	int r;
+
+	if (!s)
+		return err_sys(e, -ENOMEM, "repository %s", path);
+	pthread_mutex_init(&s->lock, NULL);
+	s->log = o->log;
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return err_set(e, -ENOENT, "no repository at %s; make one with: pgstrata init -r %s", path, path);
+	s->path = realpath(path, NULL);
+	if (!s->path)
+		return err_sys(e, -errno, "repository %s", path);
+	r = backend_local(path, &s->backend, e);
+	if (r < 0)
+		return r;
+	r = backend_get(s->backend, "config", CONFIG_MAX, &text, &len, e);
+	if (r == -ENOENT)
+		return err_set(e, r, "%s is not a repository: it has no config object", path);
+	if (!r)
+		r = config_parse(text, len, &s->settings, s->id_text, e);
+	if (r < 0)
+		return err_wrap(e, r, "repository %s", path);
+	for (size_t i = 0; i < sizeof(s->id); i++)
+		sscanf(s->id_text + 2 * i, "%2hhx", &s->id[i]);
+	dir = index_folder(o, s->id_text, s->log);
+	/* Temporary files are nameless, so they may lie among the runs. */
+	s->scratch = strdup(dir ? dir : "/var/tmp");
+	if (!s->scratch)
+		return err_sys(e, -ENOMEM, "repository %s", path);
+	r = cache_new(o->cache_bytes ? o->cache_bytes : CACHE_DEFAULT, &s->cache);
+	if (r < 0)
+		return err_sys(e, r, "repository %s", path);
+	r = index_new(s->backend, dir, s->id, s->log, &s->index, e);
+	if (!r)
+		r = index_sync(s->index, e);
+	if (r < 0)
+		return r;
+	s->refreshed_ns = clock_mono_ns();
+	*ret = MOVE(s);
+	return 0;
+}
+
+void store_free(struct store *s)
+{
+	if (!s)
+		return;
+	cache_free(s->cache);
+	index_free(s->index);
+	backend_free(s->backend);
+	for (size_t i = 0; i < s->n_decoders; i++)
+		decoder_free(s->decoders[i]);
+	free(s->decoders);
+	pthread_mutex_destroy(&s->lock);
+	free(s->scratch);
+	free(s->path);
+	free(s);
+}
+
+const char *store_id(const struct store *s)
+{
+	return s->id_text;
+}
+
+const char *store_path(const struct store *s)
+{
+	return s->path;
+}
+
+const struct store_settings *store_settings(const struct store *s)
+{
+	return &s->settings;
+}
+
+int store_usage(struct store *s, uint64_t *ret_bytes, struct err *e)
+{
+	(void)e;
+	*ret_bytes = index_pack_bytes(s->index);
+	return 0;
+}
+
+int store_refresh(struct store *s, struct err *e)
+{
+	int r = index_sync(s->index, e);
+
+	pthread_mutex_lock(&s->lock);
+	s->refreshed_ns = clock_mono_ns();
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+/* ---- decoded chunks ---- */
+
+struct decoder *repo_take_decoder(struct store *s)
+{
+	struct decoder *d = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->n_decoders)
+		d = s->decoders[--s->n_decoders];
+	pthread_mutex_unlock(&s->lock);
+	if (!d && decoder_new(&d) < 0)
+		return NULL;
+	return d;
+}
+
+void repo_give_decoder(struct store *s, struct decoder *d)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->n_decoders == s->cap_decoders) {
+		size_t cap = s->cap_decoders ? 2 * s->cap_decoders : 8;
+		struct decoder **more = reallocarray(s->decoders, cap, sizeof(*more));
+
+		if (!more) {
+			pthread_mutex_unlock(&s->lock);
+			decoder_free(d);
+			return;
+		}
+		s->decoders = more;
+		s->cap_decoders = cap;
+	}
+	s->decoders[s->n_decoders++] = d;
+	pthread_mutex_unlock(&s->lock);
+}
+
+struct load {
+	struct store *store;
+	enum record_kind kind;
+};
+
+/* True when it is worth asking for new packs: not asked for a while. */
+static bool refresh_is_due(struct store *s)
+{
+	bool due;
+
+	pthread_mutex_lock(&s->lock);
+	due = clock_mono_ns() - s->refreshed_ns > REFRESH_NS;
+	pthread_mutex_unlock(&s->lock);
+	return due;
+}
+
+static int load_blob(void *arg, const struct digest *id, uint8_t **ret, size_t *ret_len, struct err *e)
+{
+	struct load *l = arg;
+	struct decoder *d = repo_take_decoder(l->store);
+	int r;
+
+	if (!d)
+		return err_sys(e, -ENOMEM, "decoding a chunk");
+	r = decoder_copy(d, l->store->index, id, l->kind, ret, ret_len, e);
+	if (r == -ENODATA && refresh_is_due(l->store)) {
+		r = store_refresh(l->store, e);
+		if (!r)
+			r = decoder_copy(d, l->store->index, id, l->kind, ret, ret_len, e);
+	}
+	repo_give_decoder(l->store, d);
+	return r;
+}
+
+int repo_blob(struct store *s, const struct digest *id, enum record_kind kind, struct blob **ret, struct err *e)
+{
+	struct load l = {s, kind};
+
+	return cache_get(s->cache, id, kind != RECORD_CHUNK, load_blob, &l, ret, e);
+}
+
+/* ---- clusters ---- */
+
+int store_check_cluster_name(const char *cluster, struct err *e)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	size_t n = strlen(cluster);
+
+	if (n < 1 || n > 63 || strspn(cluster, allowed) != n || *cluster == '.' || *cluster == '-')
+		return err_set(e, -EINVAL,
+			"\"%s\" cannot name a cluster: use 1 to 63 of a-z A-Z 0-9 _ . - and start with none of . -",
+			cluster);
+	return 0;
+}
+
+void strv_free(char **v)
+{
+	for (char **s = v; s && *s; s++)
+		free(*s);
+	free(v);
+}
+
+struct strv {
+	char **v;
+	size_t n;
+};
+
+static int add_cluster(void *arg, const char *name, uint64_t size)
+{
+	struct strv *s = arg;
+	char **more;
+
+	(void)size;
+	if (strncmp(name, "clusters/", 9) || store_check_cluster_name(name + 9, NULL) < 0)
+		return 0;
+	more = reallocarray(s->v, s->n + 2, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	s->v = more;
+	s->v[s->n] = strdup(name + 9);
+	if (!s->v[s->n])
+		return -ENOMEM;
+	s->v[++s->n] = NULL;
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int store_clusters(struct store *s, char ***ret, struct err *e)
+{
+	struct strv l = {.v = calloc(1, sizeof(char *))};
+	int r = l.v ? backend_list(s->backend, "clusters", add_cluster, &l, e) : -ENOMEM;
+
+	if (r < 0) {
+		strv_free(l.v);
+		return r == -ENOMEM ? err_sys(e, r, "listing clusters") : r;
+	}
+	qsort(l.v, l.n, sizeof(*l.v), by_name);
+	*ret = l.v;
+	return 0;
+}
+
+int store_cluster_identity(struct store *s, const char *cluster, char **ret, struct err *e)
+{
+	_cleanup_(freep) void *text = NULL;
+	char name[80], identity[129];
+	unsigned crc;
+	size_t len;
+	int r = store_check_cluster_name(cluster, e), end = 0;
+
+	if (r < 0)
+		return r;
+	snprintf(name, sizeof(name), "clusters/%s", cluster);
+	r = backend_get(s->backend, name, CONFIG_MAX, &text, &len, e);
+	if (r < 0)
+		return r;
+	if (len <= 16 || sscanf((char *)text + len - 16, "crc32c %8x", &crc) != 1 || crc != crc32c(0, text, len - 16) ||
+		sscanf(text, "pgstrata-cluster 1 identity %128s %n", identity, &end) != 1 ||
+		(size_t)end != len - 16)
+		return err_set(e, -EBADMSG, "object %s is damaged", name);
+	*ret = strdup(identity);
+	return *ret ? 0 : err_sys(e, -ENOMEM, "object %s", name);
+}
+
+int store_bind_cluster(struct store *s, const char *cluster, const char *identity, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_(freep) char *bound = NULL;
+	char name[80];
+	int r = store_check_cluster_name(cluster, e);
+
+	if (r < 0)
+		return r;
+	if (!*identity || strlen(identity) > 128 || strpbrk(identity, " \t\r\n"))
+		return err_set(e, -EINVAL, "\"%s\" cannot identify a cluster", identity);
+	snprintf(name, sizeof(name), "clusters/%s", cluster);
+	r = store_cluster_identity(s, cluster, &bound, e);
+	if (r == -ENOENT) {
+		buf_printf(&text, "pgstrata-cluster 1\nidentity %s\n", identity);
+		if (!text.bad)
+			buf_printf(&text, "crc32c %08x\n", crc32c(0, text.data, text.len));
+		if (text.bad)
+			return err_sys(e, -ENOMEM, "object %s", name);
+		r = backend_put(s->backend, name, text.data, text.len, e);
+		if (r != -EEXIST)
+			return r;
+		/* Somebody was faster: what they bound counts. */
+		r = store_cluster_identity(s, cluster, &bound, e);
+	}
+	if (r < 0)
+		return r;
+	if (strcmp(bound, identity))
+		return err_set(e, -EEXIST,
+			"cluster \"%s\" belongs to system %s in this repository, not to %s; use another name (-c)",
+			cluster, bound, identity);
+	return 0;
+}

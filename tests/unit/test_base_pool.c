@@ -7,11 +7,11 @@
 
 #include "src/base/pool.h"
 
-#define ITEMS 20000
+#define ITEMS 5000
 
 struct item {
 	atomic_uint runs;
-	unsigned worker;
+	atomic_uint worker;
 };
 
 static void count(void *arg, unsigned worker)

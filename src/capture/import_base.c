@@ -13,7 +13,7 @@
 #include "src/base/io.h"
 #include "src/capture/base_sink.h"
 #include "src/capture/manifest_file.h"
-#include "src/capture/owner.h"
+#include "src/capture/account.h"
 #include "src/capture/plain.h"
 #include "src/capture/tar_base.h"
 #include "src/pg/datadir.h"
@@ -204,29 +204,29 @@ static int load_manifest(const struct source *src, struct log *log, struct manif
 /* The manifest beside tar files becomes data/backup_manifest, where pg_verifybackup looks for it. */
 static int add_manifest(struct base_sink *k, const struct manifest_source *ms, struct err *e)
 {
-	struct owners *owners = owners_new();
+	struct accounts *accounts = accounts_new();
 	struct meta m;
 	struct stat st;
 	int fd, r;
 
-	if (!owners)
+	if (!accounts)
 		return err_sys(e, -ENOMEM, "%s", manifest_source_name(ms));
 	fd = manifest_source_reopen(ms, &st, e);
 	if (fd < 0) {
-		owners_free(owners);
+		accounts_free(accounts);
 		return fd;
 	}
 	m = (struct meta){
 		.mode = st.st_mode & 07777,
 		.uid = st.st_uid,
 		.gid = st.st_gid,
-		.user = owner_user(owners, st.st_uid),
-		.group = owner_group(owners, st.st_gid),
+		.user = account_user(accounts, st.st_uid),
+		.group = account_group(accounts, st.st_gid),
 		.mtime = {.sec = st.st_mtim.tv_sec, .nsec = (uint32_t)st.st_mtim.tv_nsec},
 	};
 	r = base_sink_file(
 		k, BASE_DATA "/" MANIFEST_PATH, &m, fd, (uint64_t)st.st_size, manifest_source_name(ms), e);
-	owners_free(owners);
+	accounts_free(accounts);
 	return r;
 }
 

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "src/base/clean.h"
-#include "src/capture/owner.h"
+#include "src/capture/account.h"
 
 #define DEPTH_MAX 64 /* a server's own files lie at most five deep */
 #define PATH_ROOM 4300
@@ -24,7 +24,7 @@
 struct plain {
 	struct base_sink *k;
 	struct log *log;
-	struct owners *owners;
+	struct accounts *accounts;
 	/* The entry at hand: where it is on disk, and where it goes. Levels append and take away. */
 	char from[PATH_ROOM], to[PATH_ROOM];
 	size_t from_len, to_len;
@@ -72,8 +72,8 @@ static struct meta meta_of(struct plain *p, const struct stat *st)
 		.mode = st->st_mode & 07777,
 		.uid = st->st_uid,
 		.gid = st->st_gid,
-		.user = owner_user(p->owners, st->st_uid),
-		.group = owner_group(p->owners, st->st_gid),
+		.user = account_user(p->accounts, st->st_uid),
+		.group = account_group(p->accounts, st->st_gid),
 		.mtime = {.sec = st->st_mtim.tv_sec, .nsec = (uint32_t)st->st_mtim.tv_nsec},
 	};
 }
@@ -262,15 +262,15 @@ int plain_import(const char *path, struct base_sink *k, struct log *log, struct 
 		return err_sys(e, -ENOMEM, "%s", path);
 	p->k = k;
 	p->log = log;
-	p->owners = owners_new();
-	r = p->owners ? 0 : err_sys(e, -ENOMEM, "%s", path);
+	p->accounts = accounts_new();
+	r = p->accounts ? 0 : err_sys(e, -ENOMEM, "%s", path);
 	if (r == 0)
 		r = append(p->from, &p->from_len, path, e);
 	if (r == 0)
 		r = append(p->to, &p->to_len, BASE_DATA, e);
 	if (r == 0)
 		r = take_dir(p, AT_FDCWD, path, true, 0, e);
-	owners_free(p->owners);
+	accounts_free(p->accounts);
 	free(p);
 	return r;
 }

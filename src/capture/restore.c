@@ -225,7 +225,7 @@ static int run(struct restore *r, const struct entry *data, const char *dir, str
 static void release(struct restore *r)
 {
 	pool_free(r->pool);
-	owners_free(r->owners);
+	accounts_free(r->accounts);
 	for (size_t i = 0; i < r->n_spaces; i++) {
 		free(r->spaces[i].dir);
 		free(r->spaces[i].source);
@@ -257,8 +257,8 @@ int capture_restore(struct store *s, const struct snapshot *snap, const char *di
 			err_sys(e, ret, "threads");
 	}
 	if (ret == 0) {
-		r.owners = owners_new();
-		if (!r.owners)
+		r.accounts = accounts_new();
+		if (!r.accounts)
 			ret = err_sys(e, -ENOMEM, "restore");
 	}
 	if (ret == 0) {

@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 #include "src/base/pool.h"
-#include "src/capture/owner.h"
+#include "src/capture/account.h"
 #include "src/capture/restore.h"
 #include "store/tree.h"
 
@@ -20,7 +20,7 @@ struct restore {
 	struct store *s;
 	const struct restore_options *o;
 	struct pool *pool;
-	struct owners *owners; /* main thread only */
+	struct accounts *accounts; /* main thread only */
 	struct restore_space *spaces;
 	size_t n_spaces;
 	atomic_bool failed;

@@ -264,15 +264,15 @@ static void run_range(void *arg, unsigned worker)
 	job_file_free(f);
 }
 
-/* The file's owner at this machine; asked by the main thread, which alone may use the owners. */
+/* The file's owner at this machine; asked by the main thread, which alone may use the accounts. */
 static void find_owner(struct restore *r, const struct meta *m, uid_t *uid, gid_t *gid)
 {
 	*uid = m->uid;
 	*gid = m->gid;
 	if (!r->o->owners)
 		return;
-	*uid = owner_uid(r->owners, m->user, m->uid);
-	*gid = owner_gid(r->owners, m->group, m->gid);
+	*uid = account_uid(r->accounts, m->user, m->uid);
+	*gid = account_gid(r->accounts, m->group, m->gid);
 }
 
 static int submit_ranges(struct job_file *f, struct err *e)

@@ -1,9 +1,9 @@
-/* Owners, remembered in a small list a direction. See owner.h.
+/* Accounts, remembered in a small list a direction. See account.h.
  *
  * A data directory has one owner, seldom two: the last answer is looked at first and a list is enough. When
  * a hostile tar brings more names than LIST_MAX the oldest answers are asked again; the names given out stay
  * valid as the number-to-name lists never drop any (their keys come from this machine's files). */
-#include "src/capture/owner.h"
+#include "src/capture/account.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -27,14 +27,14 @@ struct list {
 	unsigned n;
 };
 
-struct owners {
+struct accounts {
 	struct list users, groups; /* by number */
 	struct list uids, gids;	   /* by name */
 };
 
-struct owners *owners_new(void)
+struct accounts *accounts_new(void)
 {
-	return calloc(1, sizeof(struct owners));
+	return calloc(1, sizeof(struct accounts));
 }
 
 static void list_free(struct list *l)
@@ -48,7 +48,7 @@ static void list_free(struct list *l)
 	*l = (struct list){0};
 }
 
-void owners_free(struct owners *o)
+void accounts_free(struct accounts *o)
 {
 	if (!o)
 		return;
@@ -112,7 +112,7 @@ static bool room_grow(struct room *r)
 	return true;
 }
 
-const char *owner_user(struct owners *o, uid_t uid)
+const char *account_user(struct accounts *o, uid_t uid)
 {
 	const struct known *k = find_id(&o->users, uid);
 	struct passwd pw, *found = NULL;
@@ -127,7 +127,7 @@ const char *owner_user(struct owners *o, uid_t uid)
 	return k ? k->name : "";
 }
 
-const char *owner_group(struct owners *o, gid_t gid)
+const char *account_group(struct accounts *o, gid_t gid)
 {
 	const struct known *k = find_id(&o->groups, gid);
 	struct group gr, *found = NULL;
@@ -142,7 +142,7 @@ const char *owner_group(struct owners *o, gid_t gid)
 	return k ? k->name : "";
 }
 
-uid_t owner_uid(struct owners *o, const char *user, uid_t fallback)
+uid_t account_uid(struct accounts *o, const char *user, uid_t fallback)
 {
 	const struct known *k;
 	struct passwd pw, *found = NULL;
@@ -162,7 +162,7 @@ uid_t owner_uid(struct owners *o, const char *user, uid_t fallback)
 	return k && k->found ? (uid_t)k->id : fallback;
 }
 
-gid_t owner_gid(struct owners *o, const char *group, gid_t fallback)
+gid_t account_gid(struct accounts *o, const char *group, gid_t fallback)
 {
 	const struct known *k;
 	struct group gr, *found = NULL;

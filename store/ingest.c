@@ -654,6 +654,7 @@ int ingest_close(struct ingest_file *f, struct err *e)
 {
 	struct ingest *in = f->ingest;
 	struct err why = {0};
+	bool any = f->size != 0;
 	int r = 0;
 
 	pthread_mutex_lock(&in->open_lock);
@@ -661,9 +662,10 @@ int ingest_close(struct ingest_file *f, struct err *e)
 	if (f->next_open)
 		f->next_open->prev_open = f->prev_open;
 	pthread_mutex_unlock(&in->open_lock);
-	if (f->size)
-		r = push(f, true, &why); /* a job without bytes when there are none left */
-	return f->size && !r ? failure(in, e) : abandon_or_complete(f, r, &why, e);
+	/* The last job owns the file; it has no bytes when there are none left. */
+	if (any)
+		r = push(f, true, &why);
+	return any && !r ? failure(in, e) : abandon_or_complete(f, r, &why, e);
 }
 
 int ingest_drain(struct ingest *in, struct err *e)

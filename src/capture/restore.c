@@ -19,6 +19,7 @@
 #include "src/capture/base_sink.h"
 #include "src/capture/restore_priv.h"
 
+#define TABLESPACES_SUFFIX ".tablespaces"
 #define QUEUE 256 /* jobs that wait, and with them open directories */
 
 static bool parse_oid(const char *name, struct oid *ret)
@@ -69,7 +70,7 @@ static int add_space(void *arg, const struct entry *en)
 	map = find_map(f->r->o, oid);
 	if (map)
 		sp->dir = strdup(map->dir);
-	else if (asprintf(&sp->dir, "%s.tablespaces/%s", f->dir, en->name) < 0)
+	else if (asprintf(&sp->dir, "%s" TABLESPACES_SUFFIX "/%s", f->dir, en->name) < 0)
 		sp->dir = NULL;
 	if (!sp->dir || !sp->source)
 		return err_sys(f->e, -ENOMEM, "tablespaces");
@@ -117,13 +118,24 @@ static int check_empty(const char *dir, struct err *e)
 	return 0;
 }
 
-/* mkdir -p, durable, and open. */
+/* Makes dir, private until it is whole, and what leads there, and opens it. */
 static int open_target(const char *dir, int *ret, struct err *e)
 {
-	int r = io_mkdirs(dir, 0700, e);
+	_cleanup_(freep) char *parent = strdup(dir);
+	char *slash;
+	int r = 0;
 
+	if (!parent)
+		return err_sys(e, -ENOMEM, "%s", dir);
+	slash = strrchr(parent, '/');
+	if (slash && slash > parent) {
+		*slash = 0;
+		r = io_mkdirs(parent, 0755, e);
+	}
 	if (r < 0)
 		return r;
+	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "%s", dir);
 	*ret = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return *ret < 0 ? err_sys(e, -errno, "%s", dir) : 0;
 }
@@ -138,10 +150,38 @@ static int check_targets(const struct restore *r, const char *dir, struct err *e
 	return ret;
 }
 
-static int open_targets(struct restore *r, const char *dir, int *fds, struct err *e)
+/* DIR.tablespaces, when something goes there. The server must be able to pass through it, so it gets the
+ * owner and the mode of the data directory when it is ours. */
+static int make_parent(const struct restore *r, const char *dir, const struct meta *like, struct err *e)
+{
+	_cleanup_(freep) char *path = NULL;
+	_cleanup_(closep) int fd = -1;
+	bool needed = false;
+	int ret;
+
+	for (size_t i = 0; i < r->n_spaces; i++)
+		needed = needed || !find_map(r->o, r->spaces[i].oid);
+	if (!needed)
+		return 0;
+	if (asprintf(&path, "%s" TABLESPACES_SUFFIX, dir) < 0) {
+		path = NULL;
+		return err_sys(e, -ENOMEM, "%s", dir);
+	}
+	if (mkdir(path, 0700) < 0)
+		return errno == EEXIST ? 0 : err_sys(e, -errno, "%s", path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, -errno, "%s", path);
+	ret = restore_attributes(r, fd, like, NULL);
+	return ret < 0 ? err_sys(e, ret, "attributes of %s", path) : 0;
+}
+
+static int open_targets(struct restore *r, const struct entry *data, const char *dir, int *fds, struct err *e)
 {
 	int ret = open_target(dir, &fds[0], e);
 
+	if (ret == 0)
+		ret = make_parent(r, dir, &data->meta, e);
 	for (size_t i = 0; i < r->n_spaces && ret == 0; i++) {
 		char *real;
 
@@ -211,7 +251,7 @@ static int run(struct restore *r, const struct entry *data, const char *dir, str
 		return err_sys(e, -ENOMEM, "restore");
 	for (size_t i = 0; i <= r->n_spaces; i++)
 		fds[i] = -1;
-	ret = open_targets(r, dir, fds, e);
+	ret = open_targets(r, data, dir, fds, e);
 	if (ret == 0)
 		ret = copy_all(r, data, dir, fds, e);
 	if (ret == 0)
@@ -234,13 +274,19 @@ static void release(struct restore *r)
 	pthread_mutex_destroy(&r->lock);
 }
 
-int capture_restore(struct store *s, const struct snapshot *snap, const char *dir,
+int capture_restore(struct store *s, const struct snapshot *snap, const char *to,
 	const struct restore_options *o, struct err *e)
 {
 	struct restore r = {.s = s, .o = o};
 	_cleanup_(freep) struct entry *data = NULL;
+	_cleanup_(freep) char *dir = strdup(to);
 	int ret;
 
+	if (!dir)
+		return err_sys(e, -ENOMEM, "%s", to);
+	/* "out/" would have its tablespaces in "out/.tablespaces". */
+	for (size_t n = strlen(dir); n > 1 && dir[n - 1] == '/'; n--)
+		dir[n - 1] = 0;
 	if (snap->kind != SNAPSHOT_BASE)
 		return err_set(e, -EINVAL, "%s is not a base backup", snap->id);
 	pthread_mutex_init(&r.lock, NULL);

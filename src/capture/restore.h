@@ -27,12 +27,12 @@ struct restore_options {
 	struct meter *meter; /* counts bytes and files; its total is set */
 };
 
-/* Makes `dir` the snapshot's data directory: its files with their bytes, modes, times and links, tablespaces
- * in their mapped directories, else in dir.tablespaces/OID, and data/pg_tblspc/OID leading there with its
+/* Makes `to` the snapshot's data directory: its files with their bytes, modes, times and links, tablespaces
+ * in their mapped directories, else in to.tablespaces/OID, and data/pg_tblspc/OID leading there with its
  * whole path. All of these directories are made, or must be empty.
  *
  * 0: everything is on stable storage. -EINVAL: not a base backup, or a map for a tablespace that it does not
  * have; -ENOTEMPTY: a target holds something (nothing was written then). After any other error what was
  * written so far is left there. */
-int capture_restore(struct store *s, const struct snapshot *snap, const char *dir,
+int capture_restore(struct store *s, const struct snapshot *snap, const char *to,
 	const struct restore_options *o, struct err *e);

@@ -28,6 +28,9 @@ struct restore {
 	struct err first;     /* the first error of any thread */
 };
 
+/* Gives what fd is the owner and mode of m, and the time unless `time` is NULL. 0 or -errno. */
+int restore_attributes(const struct restore *r, int fd, const struct meta *m, const struct tstamp *time);
+
 /* Copies the tree into the directory fd (kept open; path is for messages), submitting its files to the pool.
  * is_data: links pg_tblspc/OID are made to lead to the tablespaces' directories. Returns when everything is
  * submitted. */

@@ -89,14 +89,18 @@ static struct timespec timespec_of(struct tstamp t)
 }
 
 /* Owner before mode: chown takes set-id bits away. */
-static int set_attributes(int fd, bool owners, uid_t uid, gid_t gid, const struct meta *m)
+static int set_attributes(
+	int fd, bool owners, uid_t uid, gid_t gid, const struct meta *m, const struct tstamp *time)
 {
-	struct timespec times[2] = {timespec_of(m->mtime), timespec_of(m->mtime)};
+	struct timespec times[2];
 
 	if (owners && fchown(fd, uid, gid) < 0)
 		return -errno;
 	if (fchmod(fd, m->mode & 07777) < 0)
 		return -errno;
+	if (!time)
+		return 0;
+	times[0] = times[1] = timespec_of(*time);
 	return futimens(fd, times) < 0 ? -errno : 0;
 }
 
@@ -197,7 +201,7 @@ static int create(struct job_file *f, struct err *e)
 
 static int finish(struct job_file *f, struct err *e)
 {
-	int r = set_attributes(f->fd, f->r->o->owners, f->uid, f->gid, &f->en->meta), fd;
+	int r = set_attributes(f->fd, f->r->o->owners, f->uid, f->gid, &f->en->meta, &f->en->meta.mtime), fd;
 
 	if (r < 0)
 		return err_sys(e, r, "attributes of %s/%s", f->dir->path, f->en->name);
@@ -265,7 +269,7 @@ static void run_range(void *arg, unsigned worker)
 }
 
 /* The file's owner at this machine; asked by the main thread, which alone may use the accounts. */
-static void find_owner(struct restore *r, const struct meta *m, uid_t *uid, gid_t *gid)
+static void find_owner(const struct restore *r, const struct meta *m, uid_t *uid, gid_t *gid)
 {
 	*uid = m->uid;
 	*gid = m->gid;
@@ -273,6 +277,15 @@ static void find_owner(struct restore *r, const struct meta *m, uid_t *uid, gid_
 		return;
 	*uid = account_uid(r->accounts, m->user, m->uid);
 	*gid = account_gid(r->accounts, m->group, m->gid);
+}
+
+int restore_attributes(const struct restore *r, int fd, const struct meta *m, const struct tstamp *time)
+{
+	uid_t uid;
+	gid_t gid;
+
+	find_owner(r, m, &uid, &gid);
+	return set_attributes(fd, r->o->owners, uid, gid, m, time);
 }
 
 static int submit_ranges(struct job_file *f, struct err *e)
@@ -476,12 +489,9 @@ int restore_dirs(struct restore *r, int fd, const char *path, const struct dir_r
 {
 	struct dir_level l = {.r = r, .fd = fd, .path = path, .e = e};
 	int ret = tree_walk(r->s, tree, 0, finish_entry, &l, e);
-	uid_t uid;
-	gid_t gid;
 
 	if (ret < 0)
 		return ret;
-	find_owner(r, m, &uid, &gid);
-	ret = set_attributes(fd, r->o->owners, uid, gid, m);
+	ret = restore_attributes(r, fd, m, &m->mtime);
 	return ret < 0 ? err_sys(e, ret, "attributes of %s", path) : 0;
 }

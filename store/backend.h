@@ -1,10 +1,12 @@
 /* Where objects are kept: the contract that a local folder and, later, S3 both meet.
  *
- * An object has a name ("packs/3f…", '/'-separated, each part [A-Za-z0-9._-]) and bytes that never change. It appears
- * whole, by put-if-absent, or not at all; there is no rename and no append. All functions are thread-safe.
+ * An object has a name ("packs/3f…", '/'-separated, each part [A-Za-z0-9._-]) and bytes that never change. It
+ * appears whole, by put-if-absent, or not at all; there is no rename and no append. All functions are
+ * thread-safe.
  *
- * Durability: after put or upload_commit the object's bytes are stable; backend_barrier makes the names of everything
- * committed before it stable too. A name may be seen before the barrier, and may be gone again after a power failure. */
+ * Durability: after put or upload_commit the object's bytes are stable; backend_barrier makes the names of
+ * everything committed before it stable too. A name may be seen before the barrier, and may be gone again
+ * after a power failure. */
 #pragma once
 
 #include <stddef.h>
@@ -49,8 +51,8 @@ struct upload {
 	struct backend *backend;
 };
 
-/* The local folder. It must exist. New objects belong to the folder's owner when root writes them, so that the mount of
- * one user and the archiver of another can share it. */
+/* The local folder. It must exist. New objects belong to the folder's owner when root writes them, so that
+ * the mount of one user and the archiver of another can share it. */
 int backend_local(const char *path, struct backend **ret, struct err *e);
 
 void backend_free(struct backend *b); /* fine on NULL */
@@ -72,11 +74,12 @@ int backend_stat(struct backend *b, const char *name, uint64_t *size, struct err
 /* Removes one; -ENOENT. Durable after the next barrier. */
 int backend_remove(struct backend *b, const char *name, struct err *e);
 
-/* Put-if-absent of bytes in memory, durable with its name on return. -EEXIST leaves the old object as it is. */
+/* Put-if-absent of bytes in memory, durable with its name on return. -EEXIST leaves the old object as it is.
+ */
 int backend_put(struct backend *b, const char *name, const void *p, size_t n, struct err *e);
 
-/* Put-if-absent of a stream: begin in the folder it will be in, write, then commit under a name there ("packs/x" for
- * prefix "packs"). upload_free without commit leaves nothing. */
+/* Put-if-absent of a stream: begin in the folder it will be in, write, then commit under a name there
+ * ("packs/x" for prefix "packs"). upload_free without commit leaves nothing. */
 int upload_begin(struct backend *b, const char *prefix, struct upload **ret, struct err *e);
 int upload_write(struct upload *u, const void *p, size_t n, struct err *e);
 /* Makes the bytes stable, still without a name: the long part of a commit, to be done ahead of it. */

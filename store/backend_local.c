@@ -1,8 +1,8 @@
 /* Objects as files of a local folder: name = path below it.
  *
- * An object is written to an unnamed file and linked when its bytes are on disk (src/base/io.h), so a crash leaves no
- * half object and, on file systems with O_TMPFILE, no litter. Folders whose names changed since the last barrier are
- * remembered and synced there. */
+ * An object is written to an unnamed file and linked when its bytes are on disk (src/base/io.h), so a crash
+ * leaves no half object and, on file systems with O_TMPFILE, no litter. Folders whose names changed since the
+ * last barrier are remembered and synced there. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,8 @@
 #define DIR_MODE 0750
 #define OBJECT_MODE 0440
 
-/* So much is handed to the disk at a time while a pack is still being written, which leaves little for the fsync. */
+/* So much is handed to the disk at a time while a pack is still being written, which leaves little for the
+ * fsync. */
 #define WRITEBACK_STEP (4u << 20)
 
 struct local {
@@ -30,10 +31,10 @@ struct local {
 	uid_t uid; /* who new files go to when we are root */
 	gid_t gid;
 	bool give;
-	pthread_mutex_t barrier; /* rank: above lock; one barrier at a time, so that none returns before what it found
-				  * already taken by another is synced */
+	pthread_mutex_t barrier; /* rank: above lock; one barrier at a time, so that none returns before what
+				  * it found already taken by another is synced */
 	pthread_mutex_t lock;	 /* rank: leaf; guards dirty */
-	char **dirty;	      /* folders, by path, to sync at the next barrier */
+	char **dirty;		 /* folders, by path, to sync at the next barrier */
 	size_t n_dirty;
 };
 

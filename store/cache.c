@@ -13,7 +13,7 @@ enum blob_state { BLOB_LOADING, BLOB_READY, BLOB_FAILED };
 struct blob {
 	struct digest id;
 	struct shard *shard;
-	struct blob *next;	   /* in the hash chain */
+	struct blob *next;	    /* in the hash chain */
 	struct blob *newer, *older; /* in the LRU list, while nobody holds it */
 	unsigned refs;
 	enum blob_state state;
@@ -28,8 +28,8 @@ struct lru {
 };
 
 struct shard {
-	pthread_mutex_t lock; /* rank: leaf; guards the shard and its blobs' fields but data and len, which are fixed
-			       * once the state is BLOB_READY */
+	pthread_mutex_t lock; /* rank: leaf; guards the shard and its blobs' fields but data and len, which
+			       * are fixed once the state is BLOB_READY */
 	pthread_cond_t loaded;
 	struct blob **buckets;
 	size_t n_buckets, n_blobs;
@@ -195,7 +195,8 @@ static void unref_failed(struct blob *b)
 		free(b);
 }
 
-/* Takes a reference to the blob if it is there, waiting for one that is being loaded. NULL: the caller loads. */
+/* Takes a reference to the blob if it is there, waiting for one that is being loaded. NULL: the caller loads.
+ */
 static struct blob *take(struct shard *s, const struct digest *id)
 {
 	for (;;) {
@@ -218,8 +219,8 @@ static struct blob *take(struct shard *s, const struct digest *id)
 	}
 }
 
-int cache_get(struct cache *c, const struct digest *id, bool meta, cache_load_fn *load, void *arg, struct blob **ret,
-	struct err *e)
+int cache_get(struct cache *c, const struct digest *id, bool meta, cache_load_fn *load, void *arg,
+	struct blob **ret, struct err *e)
 {
 	struct shard *s = shard_of(c, id);
 	struct blob *b, **at;

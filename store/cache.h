@@ -1,8 +1,9 @@
-/* The cache of decoded chunks, map nodes and tree nodes: bounded in bytes, each loaded once at a time (single flight).
+/* The cache of decoded chunks, map nodes and tree nodes: bounded in bytes, each loaded once at a time (single
+ * flight).
  *
- * A blob is immutable and pinned while somebody holds it; pinned blobs are never evicted, so the limit can be passed by
- * what is in use. Map and tree nodes are evicted after chunks as long as they take less than half of the limit: one of
- * them leads to hundreds of chunks. Thread-safe. */
+ * A blob is immutable and pinned while somebody holds it; pinned blobs are never evicted, so the limit can be
+ * passed by what is in use. Map and tree nodes are evicted after chunks as long as they take less than half
+ * of the limit: one of them leads to hundreds of chunks. Thread-safe. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,8 +23,8 @@ int cache_new(size_t limit, struct cache **ret);
 void cache_free(struct cache *c); /* no blob may be held; fine on NULL */
 
 /* Finds or loads; the caller releases with blob_release. meta: a map or tree node. */
-int cache_get(struct cache *c, const struct digest *id, bool meta, cache_load_fn *load, void *arg, struct blob **ret,
-	struct err *e);
+int cache_get(struct cache *c, const struct digest *id, bool meta, cache_load_fn *load, void *arg,
+	struct blob **ret, struct err *e);
 /* True when it is there (or on its way). */
 bool cache_has(struct cache *c, const struct digest *id);
 

@@ -19,15 +19,15 @@ int chunker_new(struct store *s, struct packing *p, size_t max, struct chunker *
 void chunker_free(struct chunker *c); /* fine on NULL */
 
 struct chunk_result {
-	struct digest id;  /* zero for a chunk of zero bytes */
-	uint32_t crc;	   /* CRC-32C of the bytes */
-	uint32_t stored;   /* length of its record; 0 when it is at_home or zero */
-	bool at_home;	   /* it is what `home` names, nothing was asked or stored */
-	bool fresh;	   /* it was new to the repository */
-	bool delta;	   /* and became a delta */
+	struct digest id; /* zero for a chunk of zero bytes */
+	uint32_t crc;	  /* CRC-32C of the bytes */
+	uint32_t stored;  /* length of its record; 0 when it is at_home or zero */
+	bool at_home;	  /* it is what `home` names, nothing was asked or stored */
+	bool fresh;	  /* it was new to the repository */
+	bool delta;	  /* and became a delta */
 };
 
-/* Stores n bytes, 1 to max. home: the chunk that the parent has at this place, or NULL. A home that cannot be read is no
- * reference, and no error. */
-int chunker_store(struct chunker *c, enum record_kind kind, const void *p, size_t n, const struct digest *home,
-	struct chunk_result *ret, struct err *e);
+/* Stores n bytes, 1 to max. home: the chunk that the parent has at this place, or NULL. A home that cannot be
+ * read is no reference, and no error. */
+int chunker_store(struct chunker *c, enum record_kind kind, const void *p, size_t n,
+	const struct digest *home, struct chunk_result *ret, struct err *e);

@@ -1,24 +1,37 @@
-/* zstd frames (RFC 8878). A delta is a frame made with the reference as raw content prefix (ZSTD_CCtx_refPrefix): its
- * matches reach back into bytes that both sides have. See codec.h. */
+/* zstd frames (RFC 8878). A prefix delta is a frame made with the reference as raw content prefix
+ * (ZSTD_CCtx_refPrefix): its matches reach back into bytes that both sides have. See codec.h.
+ *
+ * Measured on 16,427 changed chunks of 64 KiB (20 s of pgbench and a VACUUM between two backups,
+ * tools/bench): alone 154.8 MB; prefix at level 3 (dfast) 12.9 MB in 1.1 s, at level 6 (lazy) 5.2 MB in 3.6
+ * s; difference at any level about 14.5 MB in 0.65 s, of which nine tenths lie in the third of the chunks
+ * where rows had moved. */
 #include "store/codec.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <zstd.h>
 
+#define PREFIX_LEVEL 6 /* the least level whose match finder sees all of the prefix */
+#define XOR_LEVEL 1    /* zeroes and short repeats: more effort finds no more */
+
 struct codec {
-	ZSTD_CCtx *pack;
-	ZSTD_CCtx *delta;
+	ZSTD_CCtx *alone, *prefix, *xor;
 	ZSTD_DCtx *unpack;
+	uint8_t *diff; /* the difference under way */
+	size_t diff_cap;
 };
 
 void codec_free(struct codec *c)
 {
 	if (!c)
 		return;
-	ZSTD_freeCCtx(c->pack);
-	ZSTD_freeCCtx(c->delta);
+	ZSTD_freeCCtx(c->alone);
+	ZSTD_freeCCtx(c->prefix);
+	ZSTD_freeCCtx(c->xor);
 	ZSTD_freeDCtx(c->unpack);
+	free(c->diff);
 	free(c);
 }
 
@@ -38,10 +51,13 @@ int codec_new(int level, struct codec **ret)
 
 	if (!c)
 		return -ENOMEM;
-	c->pack = ZSTD_createCCtx();
-	c->delta = ZSTD_createCCtx();
+	c->alone = ZSTD_createCCtx();
+	c->prefix = ZSTD_createCCtx();
+	c->xor = ZSTD_createCCtx();
 	c->unpack = ZSTD_createDCtx();
-	if (!c->pack || !c->delta || !c->unpack || set_up(c->pack, level) < 0 || set_up(c->delta, level) < 0) {
+	if (!c->alone || !c->prefix || !c->xor || !c->unpack || set_up(c->alone, level) < 0 ||
+		set_up(c->prefix, level > PREFIX_LEVEL ? level : PREFIX_LEVEL) < 0 ||
+		set_up(c->xor, XOR_LEVEL) < 0) {
 		codec_free(c);
 		return -ENOMEM;
 	}
@@ -54,24 +70,70 @@ size_t codec_bound(size_t n)
 	return ZSTD_compressBound(n);
 }
 
-size_t codec_pack(struct codec *c, const void *p, size_t n, const void *prefix, size_t prefix_len, void *out, size_t cap)
+/* to = a ^ b as far as both go, then the rest of a. The loop is one that compilers make wide. */
+static void difference(
+	const uint8_t *restrict a, size_t n, const uint8_t *restrict b, size_t n_b, uint8_t *restrict to)
 {
-	ZSTD_CCtx *z = prefix ? c->delta : c->pack;
+	size_t both = n < n_b ? n : n_b;
+
+	for (size_t i = 0; i < both; i++)
+		to[i] = a[i] ^ b[i];
+	memcpy(to + both, a + both, n - both);
+}
+
+size_t codec_pack(struct codec *c, enum codec_kind kind, const void *p, size_t n, const void *ref,
+	size_t ref_len, void *out, size_t cap)
+{
+	ZSTD_CCtx *z = c->alone;
 	size_t len;
 
-	if (prefix && ZSTD_isError(ZSTD_CCtx_refPrefix(z, prefix, prefix_len)))
+	switch (kind) {
+	case CODEC_RAW:
 		return 0;
+	case CODEC_ZSTD:
+		break;
+	case CODEC_PREFIX:
+		z = c->prefix;
+		if (ZSTD_isError(ZSTD_CCtx_refPrefix(z, ref, ref_len)))
+			return 0;
+		break;
+	case CODEC_XOR:
+		z = c->xor ;
+		if (c->diff_cap < n) {
+			free(c->diff);
+			c->diff = malloc(n);
+			c->diff_cap = c->diff ? n : 0;
+			if (!c->diff)
+				return 0;
+		}
+		difference(p, n, ref, ref_len, c->diff);
+		p = c->diff;
+		break;
+	}
 	len = ZSTD_compress2(z, out, cap, p, n);
 	return ZSTD_isError(len) ? 0 : len;
 }
 
-int codec_unpack(struct codec *c, const void *p, size_t n, const void *prefix, size_t prefix_len, void *out,
-	size_t raw_len)
+int codec_unpack(struct codec *c, enum codec_kind kind, const void *p, size_t n, const void *ref,
+	size_t ref_len, void *out, size_t raw_len)
 {
 	size_t len;
+	uint8_t *to = out;
+	const uint8_t *from = ref;
 
-	if (prefix && ZSTD_isError(ZSTD_DCtx_refPrefix(c->unpack, prefix, prefix_len)))
+	if (kind == CODEC_RAW) {
+		if (n != raw_len)
+			return -EBADMSG;
+		memcpy(out, p, n);
+		return 0;
+	}
+	if (kind == CODEC_PREFIX && ZSTD_isError(ZSTD_DCtx_refPrefix(c->unpack, ref, ref_len)))
 		return -EBADMSG;
 	len = ZSTD_decompressDCtx(c->unpack, out, raw_len, p, n);
-	return ZSTD_isError(len) || len != raw_len ? -EBADMSG : 0;
+	if (ZSTD_isError(len) || len != raw_len)
+		return -EBADMSG;
+	if (kind == CODEC_XOR)
+		for (size_t i = 0; i < (raw_len < ref_len ? raw_len : ref_len); i++)
+			to[i] ^= from[i];
+	return 0;
 }

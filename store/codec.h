@@ -1,5 +1,9 @@
 /* Compression: zstd, alone or against an earlier version of the same place (delta). Knows bytes only.
  *
+ * There are two kinds of delta. CODEC_XOR compresses the bytewise difference with the reference: at once
+ * done, and small where bytes changed in place (hint bits, counters, a row updated on its page). CODEC_PREFIX
+ * lets zstd find what moved: four times the work, and small in nearly every case.
+ *
  * A codec is one thread's set of contexts; make one a thread. */
 #pragma once
 
@@ -8,7 +12,12 @@
 
 #include "src/base/err.h"
 
-enum codec_kind { CODEC_RAW = 0, CODEC_ZSTD = 1, CODEC_DELTA = 2 };
+enum codec_kind { CODEC_RAW = 0, CODEC_ZSTD = 1, CODEC_PREFIX = 2, CODEC_XOR = 3 };
+
+static inline int codec_is_delta(unsigned kind)
+{
+	return kind == CODEC_PREFIX || kind == CODEC_XOR;
+}
 
 struct codec;
 
@@ -18,10 +27,12 @@ void codec_free(struct codec *c); /* fine on NULL */
 /* Room that any result of n bytes fits in. */
 size_t codec_bound(size_t n);
 
-/* Compresses n bytes into out (cap >= codec_bound(n)); prefix NULL: standalone. Returns the length, or 0 when zstd
- * gives up: the caller then stores the bytes raw. */
-size_t codec_pack(struct codec *c, const void *p, size_t n, const void *prefix, size_t prefix_len, void *out, size_t cap);
+/* Compresses n bytes into out (cap >= codec_bound(n)) by CODEC_ZSTD, or a delta against ref. Returns the
+ * length, or 0 when zstd gives up or memory is short: the caller then stores the bytes another way. */
+size_t codec_pack(struct codec *c, enum codec_kind kind, const void *p, size_t n, const void *ref,
+	size_t ref_len, void *out, size_t cap);
 
-/* Unpacks exactly raw_len bytes into out. prefix as at packing. -EBADMSG for anything else. */
-int codec_unpack(struct codec *c, const void *p, size_t n, const void *prefix, size_t prefix_len, void *out,
-	size_t raw_len);
+/* Unpacks exactly raw_len bytes into out, which must not overlap ref. kind and ref as at packing; CODEC_RAW
+ * copies. -EBADMSG for anything else. */
+int codec_unpack(struct codec *c, enum codec_kind kind, const void *p, size_t n, const void *ref,
+	size_t ref_len, void *out, size_t raw_len);

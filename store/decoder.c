@@ -98,13 +98,14 @@ static int read_chain(struct decoder *d, struct index *ix, const struct digest *
 			if (i == 0)
 				return err_set(e, -ENODATA, "chunk %s is missing from the repository",
 					digest_hex(id, hex));
-			return err_set(e, -ENODATA, "chunk %s is missing from the repository; %s is a delta against it",
+			return err_set(e, -ENODATA,
+				"chunk %s is missing from the repository; %s is a delta against it",
 				digest_hex(&next, base), digest_hex(id, hex));
 		}
 		l->len = l->place.len;
 		r = l->len > RECORD_HEAD_MAX + codec_bound(RECORD_RAW_MAX)
-			? err_set(e, -EBADMSG, "a record of %zu bytes", l->len)
-			: need(&d->records, used + l->len, e);
+			    ? err_set(e, -EBADMSG, "a record of %zu bytes", l->len)
+			    : need(&d->records, used + l->len, e);
 		if (!r)
 			r = index_read(ix, &l->place, d->records.p + used, e);
 		if (!r)
@@ -130,21 +131,18 @@ static int read_chain(struct decoder *d, struct index *ix, const struct digest *
 	return 0;
 }
 
-static int unpack(struct decoder *d, const struct record *rec, const uint8_t *prefix, size_t prefix_len, uint8_t *out,
-	struct err *e)
+static int unpack(struct decoder *d, const struct record *rec, const uint8_t *ref, size_t ref_len,
+	uint8_t *out, struct err *e)
 {
-	if (rec->codec == CODEC_RAW) {
-		memcpy(out, rec->payload, rec->raw_len);
-		return 0;
-	}
-	if (codec_unpack(d->codec, rec->payload, rec->payload_len, prefix, prefix_len, out, rec->raw_len) < 0)
+	if (codec_unpack(d->codec, rec->codec, rec->payload, rec->payload_len, ref, ref_len, out,
+		    rec->raw_len) < 0)
 		return err_set(e, -EBADMSG, "compressed bytes do not unpack");
 	return 0;
 }
 
 /* Unpacks the chain that was read; the last result goes to `out` when that is not NULL. */
-static int unpack_chain(struct decoder *d, struct index *ix, unsigned n, uint8_t *out, struct decoded *ret,
-	struct err *e)
+static int unpack_chain(
+	struct decoder *d, struct index *ix, unsigned n, uint8_t *out, struct decoded *ret, struct err *e)
 {
 	const uint8_t *prev = NULL;
 	size_t prev_len = 0;
@@ -193,8 +191,8 @@ int decoder_load(struct decoder *d, struct index *ix, const struct digest *id, e
 	return r ? r : unpack_chain(d, ix, n, NULL, ret, e);
 }
 
-int decoder_copy(struct decoder *d, struct index *ix, const struct digest *id, enum record_kind kind, uint8_t **ret,
-	size_t *ret_len, struct err *e)
+int decoder_copy(struct decoder *d, struct index *ix, const struct digest *id, enum record_kind kind,
+	uint8_t **ret, size_t *ret_len, struct err *e)
 {
 	_cleanup_(freep) uint8_t *out = NULL;
 	struct decoded got;

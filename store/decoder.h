@@ -1,6 +1,7 @@
 /* Decoding: from a chunk's name to its bytes, through as many deltas as lie between.
  *
- * A decoder is one thread's contexts and scratch memory. Nothing of it is cached: see store/repo.h for that. */
+ * A decoder is one thread's contexts and scratch memory. Nothing of it is cached: see store/repo.h for that.
+ */
 #pragma once
 
 #include <stddef.h>
@@ -21,18 +22,18 @@ void decoder_free(struct decoder *d); /* fine on NULL */
 struct decoded {
 	const uint8_t *raw; /* the chunk */
 	size_t raw_len;
-	uint8_t depth; /* deltas it took */
+	uint8_t depth;	    /* deltas it took */
 	struct digest root; /* the standalone chunk at the end of its chain; itself with depth 0 */
 	const uint8_t *root_raw;
 	size_t root_len;
 	uint32_t root_stored; /* length of the root's record */
 };
 
-/* Reads, checks and unpacks id. -ENODATA: the index does not have it (or a base); -EBADMSG: damaged. Texts name the
- * chunk and the object. */
+/* Reads, checks and unpacks id. -ENODATA: the index does not have it (or a base); -EBADMSG: damaged. Texts
+ * name the chunk and the object. */
 int decoder_load(struct decoder *d, struct index *ix, const struct digest *id, enum record_kind kind,
 	struct decoded *ret, struct err *e);
 
 /* The same into fresh memory, which the caller frees. */
-int decoder_copy(struct decoder *d, struct index *ix, const struct digest *id, enum record_kind kind, uint8_t **ret,
-	size_t *ret_len, struct err *e);
+int decoder_copy(struct decoder *d, struct index *ix, const struct digest *id, enum record_kind kind,
+	uint8_t **ret, size_t *ret_len, struct err *e);

@@ -1,5 +1,5 @@
-/* Reading contents. A file keeps the last leaf of its map pinned, so that a sequential read asks the cache for the chunk
- * only. See file.h. */
+/* Reading contents. A file keeps the last leaf of its map pinned, so that a sequential read asks the cache
+ * for the chunk only. See file.h. */
 #include "store/file.h"
 
 #include <errno.h>
@@ -31,8 +31,9 @@ int file_open(struct store *s, const struct content *c, struct file **ret, struc
 
 	if (!c->inlined && (c->chunk_shift < 12 || c->chunk_shift > 20 ||
 				   (c->size && map_height(map_chunks(c->size, c->chunk_shift)) != c->height)))
-		return err_set(e, -EBADMSG, "a file map of height %u over chunks of 2^%u cannot hold %llu bytes",
-			c->height, c->chunk_shift, (unsigned long long)c->size);
+		return err_set(e, -EBADMSG,
+			"a file map of height %u over chunks of 2^%u cannot hold %llu bytes", c->height,
+			c->chunk_shift, (unsigned long long)c->size);
 	f = calloc(1, sizeof(*f));
 	if (!f)
 		return err_sys(e, -ENOMEM, "opening a file");
@@ -145,8 +146,8 @@ static int chunk_slice(struct file *f, uint64_t n, struct slice *ret, struct err
 	if (r < 0)
 		return r;
 	if (blob_len(b) != chunk_len(f, n)) {
-		r = err_set(e, -EBADMSG, "chunk %s has %zu bytes where the file wants %zu", digest_hex(&id, hex),
-			blob_len(b), chunk_len(f, n));
+		r = err_set(e, -EBADMSG, "chunk %s has %zu bytes where the file wants %zu",
+			digest_hex(&id, hex), blob_len(b), chunk_len(f, n));
 		blob_release(b);
 		return r;
 	}

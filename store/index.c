@@ -1,8 +1,8 @@
 /* The set of runs and the packs they cover.
  *
- * Runs are kept in tiers: when two neighbours in size differ by less than two times they are merged, so there are about
- * log2(n) of them and each entry is merged about as often. Only the holder of `changing` alters the set; merges run
- * outside of `lock`, which is taken for writing just to swap. See index.h. */
+ * Runs are kept in tiers: when two neighbours in size differ by less than two times they are merged, so there
+ * are about log2(n) of them and each entry is merged about as often. Only the holder of `changing` alters the
+ * set; merges run outside of `lock`, which is taken for writing just to swap. See index.h. */
 #include "store/index.h"
 
 #include <dirent.h>
@@ -14,8 +14,8 @@
 #include "src/base/clean.h"
 #include "store/run.h"
 
-#define OPEN_MAX 256		 /* pack handles kept open */
-#define BATCH (1u << 20)	 /* entries of footers collected before they become a run */
+#define OPEN_MAX 256	 /* pack handles kept open */
+#define BATCH (1u << 20) /* entries of footers collected before they become a run */
 #define NONE UINT32_MAX
 
 struct packfile {
@@ -62,8 +62,8 @@ struct index {
 	uint64_t ticks;
 };
 
-int index_new(struct backend *b, const char *dir, const uint8_t repo_id[16], struct log *log, struct index **ret,
-	struct err *e)
+int index_new(struct backend *b, const char *dir, const uint8_t repo_id[16], struct log *log,
+	struct index **ret, struct err *e)
 {
 	struct index *ix = calloc(1, sizeof(*ix));
 
@@ -299,7 +299,8 @@ static bool is_redundant(const struct index *ix, const struct run *run)
 	return true;
 }
 
-/* Takes in the run files of the cache folder; bad, foreign and superfluous ones are removed: it is a cache. */
+/* Takes in the run files of the cache folder; bad, foreign and superfluous ones are removed: it is a cache.
+ */
 static int load_cached(struct index *ix, struct err *e)
 {
 	_cleanup_(closedirp) DIR *d = ix->dir ? opendir(ix->dir) : NULL;
@@ -416,7 +417,8 @@ static int cover_packs(struct index *ix, struct err *e)
 		if (r == -ENOENT)
 			continue; /* removed since it was listed */
 		if (r == -EBADMSG) {
-			log_msg(ix->log, LOG_LEVEL_ERROR, "%s; what only this pack holds cannot be read", why.text);
+			log_msg(ix->log, LOG_LEVEL_ERROR, "%s; what only this pack holds cannot be read",
+				why.text);
 			p->broken = true;
 			continue;
 		}

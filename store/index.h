@@ -1,7 +1,8 @@
-/* The index: where every chunk of the repository lies. A set of runs (store/run.h) and the packs that they cover.
+/* The index: where every chunk of the repository lies. A set of runs (store/run.h) and the packs that they
+ * cover.
  *
- * A cache that can be thrown away at any time: what it says comes from the packs' footers, and a record's own head is
- * checked when it is read. Thread-safe; lookups of several threads run at once. */
+ * A cache that can be thrown away at any time: what it says comes from the packs' footers, and a record's own
+ * head is checked when it is read. Thread-safe; lookups of several threads run at once. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,12 +24,13 @@ struct place {
 };
 
 /* dir NULL: runs are kept in memory. dir must exist. log may be NULL. */
-int index_new(struct backend *b, const char *dir, const uint8_t repo_id[16], struct log *log, struct index **ret,
-	struct err *e);
+int index_new(struct backend *b, const char *dir, const uint8_t repo_id[16], struct log *log,
+	struct index **ret, struct err *e);
 void index_free(struct index *ix); /* fine on NULL */
 
-/* Brings the index up to date with the packs that are there: takes in the cached runs the first time, reads the footers of
- * packs it does not know, forgets packs that are gone. A pack with a damaged footer is logged and left out. */
+/* Brings the index up to date with the packs that are there: takes in the cached runs the first time, reads
+ * the footers of packs it does not know, forgets packs that are gone. A pack with a damaged footer is logged
+ * and left out. */
 int index_sync(struct index *ix, struct err *e);
 /* Throws every run away, then index_sync from the footers. */
 int index_rebuild(struct index *ix, struct err *e);

@@ -1,5 +1,5 @@
-/* One snapshot being written: files are cut into jobs for the pool, finished files go to the sorter, the sorted entries
- * become the tree, and the snapshot is published last. See ingest.h. */
+/* One snapshot being written: files are cut into jobs for the pool, finished files go to the sorter, the
+ * sorted entries become the tree, and the snapshot is published last. See ingest.h. */
 #include "store/ingest.h"
 
 #include <errno.h>
@@ -21,14 +21,13 @@
 #include "store/sorter.h"
 #include "store/treewriter.h"
 
-#define PARENTS 3		  /* the newest snapshots that a path is looked for in */
-#define JOB_CHUNKS 16		  /* chunks of a file that one job reads */
-#define PUSH_BYTES (256u << 10)	  /* bytes that a pushed file collects before they become a job */
-#define QUEUE_PER_THREAD 8	  /* jobs that wait: each an open file or PUSH_BYTES of memory */
+#define PARENTS 3		/* the newest snapshots that a path is looked for in */
+#define JOB_CHUNKS 16		/* chunks of a file that one job reads */
+#define PUSH_BYTES (256u << 10) /* bytes that a pushed file collects before they become a job */
+#define QUEUE_PER_THREAD 8	/* jobs that wait: each an open file or PUSH_BYTES of memory */
 #define SORT_MEMORY (32u << 20)
 #define PATH_BYTES 4095
 
-CLEANUP_DEFINE(struct snapshot, snapshot_free)
 CLEANUP_DEFINE(struct ingest, ingest_free)
 
 struct ingest_file {
@@ -137,8 +136,10 @@ static int load_parents(struct ingest *in, struct err *e)
 		struct snapshot *s;
 
 		/* A damaged parent costs deltas, not the backup. */
-		if (snapshot_load(in->store, l.refs[i - 1].cluster, l.refs[i - 1].kind, l.refs[i - 1].id, &s, &why) < 0)
-			log_msg(in->store->log, LOG_LEVEL_WARNING, "%s; it is not used as a parent", why.text);
+		if (snapshot_load(in->store, l.refs[i - 1].cluster, l.refs[i - 1].kind, l.refs[i - 1].id, &s,
+			    &why) < 0)
+			log_msg(in->store->log, LOG_LEVEL_WARNING, "%s; it is not used as a parent",
+				why.text);
 		else
 			in->parents[in->n_parents++] = s;
 	}
@@ -263,7 +264,8 @@ static int check_path(const char *path, struct err *e)
 
 		if (!len || len > TREE_NAME_MAX || (len == 1 && *part == '.') ||
 			(len == 2 && part[0] == '.' && part[1] == '.'))
-			return err_set(e, -EINVAL, "path \"%.200s\" has a part that no file can be called", path);
+			return err_set(
+				e, -EINVAL, "path \"%.200s\" has a part that no file can be called", path);
 		if (!part[len])
 			return 0;
 		part += len + 1;
@@ -304,7 +306,8 @@ int ingest_dir(struct ingest *in, const char *path, const struct meta *m, struct
 	return add_entry(in, path, &en, e);
 }
 
-int ingest_symlink(struct ingest *in, const char *path, const struct meta *m, const char *target, struct err *e)
+int ingest_symlink(
+	struct ingest *in, const char *path, const struct meta *m, const char *target, struct err *e)
 {
 	struct entry en = {.type = ENTRY_SYMLINK, .meta = *m, .target = target};
 	struct err why = {0};
@@ -327,8 +330,9 @@ static int find_home(struct ingest_file *f)
 		_cleanup_(freep) struct entry *en = NULL;
 
 		/* An unreadable parent is no reference: the file is then stored by itself. */
-		if (tree_find(in->store, &in->parents[i]->root, f->path, &en, NULL) < 0 || en->type != ENTRY_FILE ||
-			en->file.inlined || en->file.chunk_shift != in->chunk_shift || !en->file.size)
+		if (tree_find(in->store, &in->parents[i]->root, f->path, &en, NULL) < 0 ||
+			en->type != ENTRY_FILE || en->file.inlined ||
+			en->file.chunk_shift != in->chunk_shift || !en->file.size)
 			continue;
 		if (file_open(in->store, &en->file, &f->home, NULL) < 0)
 			continue;
@@ -339,8 +343,8 @@ static int find_home(struct ingest_file *f)
 	return 0;
 }
 
-static int file_make(struct ingest *in, const char *path, const struct meta *m, int fd, struct ingest_file **ret,
-	struct err *e)
+static int file_make(struct ingest *in, const char *path, const struct meta *m, int fd,
+	struct ingest_file **ret, struct err *e)
 {
 	struct ingest_file *f = calloc(1, sizeof(*f));
 	int r = check_path(path, e);
@@ -418,14 +422,16 @@ static void file_complete(struct ingest_file *f, struct worker *w)
 	} else if (!r) {
 		uint64_t at_home = atomic_load(&f->at_home);
 
-		r = mapwriter_finish(f->map, map_chunks(f->size, in->chunk_shift), emit_map, &a, &en.file.map, &height,
-			&crc, &why);
+		r = mapwriter_finish(f->map, map_chunks(f->size, in->chunk_shift), emit_map, &a, &en.file.map,
+			&height, &crc, &why);
 		en.file.height = (uint8_t)height;
 		en.file.chunk_shift = (uint8_t)in->chunk_shift;
-		/* Chunks that are as in the parent were not looked up: they take their share of what that took. */
+		/* Chunks that are as in the parent were not looked up: they take their share of what that
+		 * took. */
 		en.file.stored = atomic_load(&f->stored);
 		if (at_home)
-			en.file.stored += (uint64_t)((double)f->home_stored * (double)at_home / (double)f->home_size);
+			en.file.stored +=
+				(uint64_t)((double)f->home_stored * (double)at_home / (double)f->home_size);
 	}
 	if (!r)
 		r = sort_entry(in, f->path, &en, &why);
@@ -447,7 +453,8 @@ static void file_unref(struct ingest_file *f, struct worker *w)
 }
 
 /* One chunk into the store and the map. */
-static int store_one(struct ingest_file *f, struct worker *w, uint64_t n, const uint8_t *p, size_t len, struct err *e)
+static int store_one(
+	struct ingest_file *f, struct worker *w, uint64_t n, const uint8_t *p, size_t len, struct err *e)
 {
 	struct ingest *in = f->ingest;
 	struct emit_arg a = {in, w};
@@ -489,9 +496,11 @@ static int read_exactly(struct ingest_file *f, uint64_t off, uint8_t *p, size_t 
 	if (n < 0)
 		return err_sys(e, (int)n, "reading %s", f->path);
 	if ((size_t)n < len)
-		return err_set(e, -EIO, "%s became shorter while it was read: is something writing to it?", f->path);
+		return err_set(
+			e, -EIO, "%s became shorter while it was read: is something writing to it?", f->path);
 	if (off + len == f->size && io_pread(f->fd, &beyond, 1, f->size) > 0)
-		return err_set(e, -EIO, "%s became longer while it was read: is something writing to it?", f->path);
+		return err_set(
+			e, -EIO, "%s became longer while it was read: is something writing to it?", f->path);
 	return 0;
 }
 
@@ -512,8 +521,8 @@ static void run_job(void *arg, unsigned number)
 			r = read_exactly(f, j->off + done, w->buf, len, &why);
 		if (!r)
 			r = j->whole && len <= TREE_INLINE_MAX
-				? store_inline(f, p, len, &why)
-				: store_one(f, w, (j->off + done) / in->chunk, p, len, &why);
+				    ? store_inline(f, p, len, &why)
+				    : store_one(f, w, (j->off + done) / in->chunk, p, len, &why);
 		done += len;
 		if (!r)
 			r = atomic_load(&in->failed);
@@ -525,8 +534,8 @@ static void run_job(void *arg, unsigned number)
 	file_unref(f, w);
 }
 
-/* Queues a job. The last one takes over the maker's count in `pending`, so that a file is always completed by a thread of
- * the pool, which has a chunker of its own for the map's nodes. */
+/* Queues a job. The last one takes over the maker's count in `pending`, so that a file is always completed by
+ * a thread of the pool, which has a chunker of its own for the map's nodes. */
 static int submit(struct ingest_file *f, uint64_t off, size_t len, uint8_t *data, bool last, struct err *e)
 {
 	struct job *j = malloc(sizeof(*j));
@@ -547,7 +556,8 @@ static struct worker *own_worker(struct ingest *in)
 	return &in->workers[in->n_workers - 1];
 }
 
-/* The maker's side ends without a last job: the file is empty, or something failed. Neither needs a chunker. */
+/* The maker's side ends without a last job: the file is empty, or something failed. Neither needs a chunker.
+ */
 static int abandon_or_complete(struct ingest_file *f, int r, const struct err *why, struct err *e)
 {
 	struct ingest *in = f->ingest;
@@ -558,7 +568,8 @@ static int abandon_or_complete(struct ingest_file *f, int r, const struct err *w
 	return failure(in, e);
 }
 
-int ingest_file(struct ingest *in, const char *path, const struct meta *m, int fd, uint64_t size, struct err *e)
+int ingest_file(
+	struct ingest *in, const char *path, const struct meta *m, int fd, uint64_t size, struct err *e)
 {
 	struct ingest_file *f;
 	struct err why = {0};
@@ -588,7 +599,8 @@ int ingest_file(struct ingest *in, const char *path, const struct meta *m, int f
 	return abandon_or_complete(f, r, &why, e);
 }
 
-int ingest_open(struct ingest *in, const char *path, const struct meta *m, struct ingest_file **ret, struct err *e)
+int ingest_open(
+	struct ingest *in, const char *path, const struct meta *m, struct ingest_file **ret, struct err *e)
 {
 	struct ingest_file *f;
 	struct err why = {0};

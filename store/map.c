@@ -22,7 +22,8 @@ unsigned map_height(uint64_t chunks)
 int map_ref(const void *node, size_t len, uint64_t i, struct digest *ret, struct err *e)
 {
 	if (!len || len % DIGEST_LEN || len > MAP_FANOUT * DIGEST_LEN || i >= len / DIGEST_LEN)
-		return err_set(e, -EBADMSG, "map node of %zu bytes has no reference %llu", len, (unsigned long long)i);
+		return err_set(e, -EBADMSG, "map node of %zu bytes has no reference %llu", len,
+			(unsigned long long)i);
 	memcpy(ret->b, (const uint8_t *)node + (size_t)i * DIGEST_LEN, DIGEST_LEN);
 	return 0;
 }

@@ -1,7 +1,9 @@
-/* File maps: the list of a file's chunks, itself cut into nodes of a fixed span. Format: store/README.md, "File map".
+/* File maps: the list of a file's chunks, itself cut into nodes of a fixed span. Format: store/README.md,
+ * "File map".
  *
- * A node holds up to MAP_FANOUT references; a node of level k spans MAP_FANOUT^k chunks, so a seek is arithmetic and
- * unchanged gigabytes share their nodes. A zero reference stands for zero bytes as far as it spans. */
+ * A node holds up to MAP_FANOUT references; a node of level k spans MAP_FANOUT^k chunks, so a seek is
+ * arithmetic and unchanged gigabytes share their nodes. A zero reference stands for zero bytes as far as it
+ * spans. */
 #pragma once
 
 #include <stddef.h>
@@ -24,8 +26,8 @@ static inline uint64_t map_chunks(uint64_t size, unsigned chunk_shift)
 /* Levels of nodes above that many chunks: the least h with MAP_FANOUT^h >= chunks. */
 unsigned map_height(uint64_t chunks);
 
-/* Reference number i of a node's bytes. -EBADMSG when the node is not a list of at most MAP_FANOUT references or i lies
- * behind its end. */
+/* Reference number i of a node's bytes. -EBADMSG when the node is not a list of at most MAP_FANOUT references
+ * or i lies behind its end. */
 int map_ref(const void *node, size_t len, uint64_t i, struct digest *ret, struct err *e);
 
 /* The chunk number n of a content (zero digest: zero bytes); pinned nodes come from the cache. */

@@ -15,8 +15,8 @@ struct seg {
 	unsigned level;
 	uint64_t number; /* among the nodes of its level */
 	unsigned filled;
-	unsigned top;	   /* greatest reference number + 1 */
-	uint64_t top_len;  /* bytes under the greatest one; all others span the full width */
+	unsigned top;	  /* greatest reference number + 1 */
+	uint64_t top_len; /* bytes under the greatest one; all others span the full width */
 	struct digest refs[MAP_FANOUT];
 	uint32_t crcs[MAP_FANOUT];
 };
@@ -87,15 +87,16 @@ static void seg_sum(struct mapwriter *m, const struct seg *s, uint32_t *crc, uin
 		m->shift[s->level] = crc32c_shift(m->span[s->level]);
 	for (unsigned i = 1; i < s->top; i++)
 		c = i + 1 < s->top || s->top_len == m->span[s->level]
-			? crc32c_join(m->shift[s->level], c, s->crcs[i])
-			: crc32c_combine(c, s->crcs[i], s->top_len);
+			    ? crc32c_join(m->shift[s->level], c, s->crcs[i])
+			    : crc32c_combine(c, s->crcs[i], s->top_len);
 	*crc = c;
 	*len = (s->top - 1) * m->span[s->level] + s->top_len;
 }
 
-/* Puts a reference; a node that is full leaves for the level above, and so on. Emitting happens outside of the lock. */
-static int put(struct mapwriter *m, unsigned level, uint64_t n, uint64_t len, const struct digest *id, uint32_t crc,
-	mapwriter_emit_fn *emit, void *arg, struct err *e)
+/* Puts a reference; a node that is full leaves for the level above, and so on. Emitting happens outside of
+ * the lock. */
+static int put(struct mapwriter *m, unsigned level, uint64_t n, uint64_t len, const struct digest *id,
+	uint32_t crc, mapwriter_emit_fn *emit, void *arg, struct err *e)
 {
 	struct digest ref = *id;
 
@@ -139,8 +140,8 @@ int mapwriter_put(struct mapwriter *m, uint64_t n, size_t len, const struct dige
 	return put(m, 1, n, len, id, crc, emit, arg, e);
 }
 
-int mapwriter_finish(struct mapwriter *m, uint64_t chunks, mapwriter_emit_fn *emit, void *arg, struct digest *root,
-	unsigned *height, uint32_t *crc, struct err *e)
+int mapwriter_finish(struct mapwriter *m, uint64_t chunks, mapwriter_emit_fn *emit, void *arg,
+	struct digest *root, unsigned *height, uint32_t *crc, struct err *e)
 {
 	unsigned h = map_height(chunks);
 	struct seg *s;

@@ -105,7 +105,8 @@ static int check_end(struct node *n, struct err *e)
 static int check_order(struct node *n, const char *name, struct err *e)
 {
 	if (n->cur.bad)
-		return err_set(e, -EBADMSG, "tree node is malformed after entry \"%s\"", n->last ? n->last : "");
+		return err_set(
+			e, -EBADMSG, "tree node is malformed after entry \"%s\"", n->last ? n->last : "");
 	if (n->last && strcmp(n->last, name) >= 0)
 		return err_set(e, -EBADMSG, "tree node has \"%s\" out of order", name);
 	n->last = name;
@@ -151,7 +152,8 @@ int node_entry(struct node *n, struct entry *ret, struct err *e)
 	owner = cur_varint(c);
 	en.meta.mtime.sec = cur_svarint(c);
 	nsec = cur_varint(c);
-	if (mode > 07777 || nsec > 999999999 || owner >= n->n_owners || type < ENTRY_FILE || type > ENTRY_SYMLINK)
+	if (mode > 07777 || nsec > 999999999 || owner >= n->n_owners || type < ENTRY_FILE ||
+		type > ENTRY_SYMLINK)
 		c->bad = true;
 	if (c->bad)
 		return check_order(n, en.name, e);
@@ -243,14 +245,16 @@ static int64_t owner_number(struct leaf *l, const struct meta *m)
 	for (size_t i = 0; i < l->n_owners; i++) {
 		const struct node_owner *o = &l->table[i];
 
-		if (o->uid == m->uid && o->gid == m->gid && !strcmp(o->user, user) && !strcmp(o->group, group))
+		if (o->uid == m->uid && o->gid == m->gid && !strcmp(o->user, user) &&
+			!strcmp(o->group, group))
 			return (int64_t)i;
 	}
 	more = reallocarray(l->table, l->n_owners + 1, sizeof(*more));
 	if (!more)
 		return -ENOMEM;
 	l->table = more;
-	more[l->n_owners] = (struct node_owner){m->uid, m->gid, strndup(user, OWNER_MAX), strndup(group, OWNER_MAX)};
+	more[l->n_owners] =
+		(struct node_owner){m->uid, m->gid, strndup(user, OWNER_MAX), strndup(group, OWNER_MAX)};
 	if (!more[l->n_owners].user || !more[l->n_owners].group) {
 		free((char *)more[l->n_owners].user);
 		free((char *)more[l->n_owners].group);

@@ -1,6 +1,7 @@
 /* Tree nodes: the bytes of a piece of a directory. Format: store/README.md, "Tree node".
  *
- * Pure functions over bytes. Parsing never trusts: what it returns is within bounds, well-formed and in order. */
+ * Pure functions over bytes. Parsing never trusts: what it returns is within bounds, well-formed and in
+ * order. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,19 +13,19 @@
 #include "src/base/err.h"
 #include "store/tree.h"
 
-#define NODE_MAX (1u << 20)  /* bytes of a node */
-#define NODE_LEVELS 12	     /* a tree is at most this high */
+#define NODE_MAX (1u << 20) /* bytes of a node */
+#define NODE_LEVELS 12	    /* a tree is at most this high */
 
 /* A child of an inner node: a run of the directory's entries. */
 struct node_child {
-	const char *first;   /* name of its first entry */
+	const char *first; /* name of its first entry */
 	struct digest id;
 	uint64_t entries;     /* direct entries in it */
 	uint64_t descendants; /* those and all below them */
 };
 
-/* Reading: node_open, then node_entry (level 0) or node_child (above) until they return 0. Strings point into the
- * node's bytes. */
+/* Reading: node_open, then node_entry (level 0) or node_child (above) until they return 0. Strings point into
+ * the node's bytes. */
 struct node_owner {
 	uint32_t uid, gid;
 	const char *user, *group;
@@ -57,8 +58,8 @@ void leaf_clear(struct leaf *l); /* empties, keeps memory */
 void leaf_free(struct leaf *l);
 /* Adds an entry, greater by name than the one before. -ENOMEM. */
 int leaf_add(struct leaf *l, const struct entry *en);
-/* True when the leaf should end after the entry named `name` (a rule of content, so that equal stretches of two
- * directories make equal leaves). */
+/* True when the leaf should end after the entry named `name` (a rule of content, so that equal stretches of
+ * two directories make equal leaves). */
 bool leaf_is_full(const struct leaf *l, const char *name);
 /* The node's bytes, appended to out. */
 void leaf_write(const struct leaf *l, struct buf *out);

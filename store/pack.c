@@ -137,7 +137,8 @@ int packer_seal(struct packer *p, struct err *e)
 	size_t len;
 	int r;
 
-	/* Two packs of the same records in the same order must not have one name: their payloads may differ. */
+	/* Two packs of the same records in the same order must not have one name: their payloads may differ.
+	 */
 	if (getrandom(nonce, NONCE, 0) != NONCE)
 		return err_sys(e, -errno, "getrandom");
 	buf_put(&f, nonce, NONCE);
@@ -188,8 +189,8 @@ void packer_free(struct packer *p)
 	free(p);
 }
 
-int pack_parse_trailer(const void *trailer, size_t n, uint64_t size, uint64_t *footer_off, uint32_t *footer_len,
-	struct err *e)
+int pack_parse_trailer(const void *trailer, size_t n, uint64_t size, uint64_t *footer_off,
+	uint32_t *footer_len, struct err *e)
 {
 	struct cur c = cur_of(trailer, n);
 	uint64_t off = cur_u64(&c);
@@ -200,8 +201,10 @@ int pack_parse_trailer(const void *trailer, size_t n, uint64_t size, uint64_t *f
 	crc = cur_u32(&c);
 	if (c.bad || n != PACK_TRAILER || magic != MAGIC_END || crc != crc32c(0, trailer, PACK_TRAILER - 4))
 		return err_set(e, -EBADMSG, "no valid trailer at the end: truncated or damaged");
-	if (__builtin_add_overflow(PACK_TRAILER, len, &end) || off < PACK_HEAD || off > size || size - off != end)
-		return err_set(e, -EBADMSG, "trailer does not fit a pack of %llu bytes", (unsigned long long)size);
+	if (__builtin_add_overflow(PACK_TRAILER, len, &end) || off < PACK_HEAD || off > size ||
+		size - off != end)
+		return err_set(
+			e, -EBADMSG, "trailer does not fit a pack of %llu bytes", (unsigned long long)size);
 	*footer_off = off;
 	*footer_len = len;
 	return 0;
@@ -256,7 +259,8 @@ int pack_load_footer(struct backend *b, const struct digest *pack, uint64_t size
 
 	pack_object_name(pack, name);
 	if (size < PACK_HEAD + PACK_TRAILER || size > PACK_MAX)
-		return err_set(e, -EBADMSG, "object %s has %llu bytes: not a pack", name, (unsigned long long)size);
+		return err_set(
+			e, -EBADMSG, "object %s has %llu bytes: not a pack", name, (unsigned long long)size);
 	r = backend_open(b, name, &o, e);
 	if (r < 0)
 		return r;

@@ -14,10 +14,10 @@
 
 #define PACK_HEAD 32
 #define PACK_TRAILER 24
-#define PACK_ENTRY 38	       /* bytes a record in the footer */
+#define PACK_ENTRY 38		/* bytes a record in the footer */
 #define PACK_TARGET (64u << 20) /* a pack is closed when its records pass this */
-#define PACK_MAX UINT32_MAX     /* offsets are 32 bits */
-#define PACK_NAME_MAX 80	       /* "packs/" and 64 hex digits, with the NUL */
+#define PACK_MAX UINT32_MAX	/* offsets are 32 bits */
+#define PACK_NAME_MAX 80	/* "packs/" and 64 hex digits, with the NUL */
 
 struct pack_entry {
 	struct digest id;
@@ -36,7 +36,8 @@ int packer_add(struct packer *p, const struct record *r, const struct digest *id
 uint64_t packer_size(const struct packer *p); /* bytes so far */
 /* Entries so far, in file order; valid until the next call. */
 const struct pack_entry *packer_entries(const struct packer *p, size_t *n);
-/* Writes the footer and makes the bytes durable; nothing can be added after it. The object has no name yet. */
+/* Writes the footer and makes the bytes durable; nothing can be added after it. The object has no name yet.
+ */
 int packer_seal(struct packer *p, struct err *e);
 /* Publishes a sealed pack. The name itself is durable after backend_barrier. */
 int packer_publish(struct packer *p, struct err *e);
@@ -47,8 +48,8 @@ void packer_free(struct packer *p); /* fine on NULL; without publish nothing is 
 /* Reads a footer: pure, over its bytes. The caller frees *ret. */
 int pack_parse_footer(const void *footer, size_t n, struct pack_entry **ret, size_t *ret_n, struct err *e);
 /* The trailer's answer: where the footer lies in a pack of `size` bytes. */
-int pack_parse_trailer(const void *trailer, size_t n, uint64_t size, uint64_t *footer_off, uint32_t *footer_len,
-	struct err *e);
+int pack_parse_trailer(const void *trailer, size_t n, uint64_t size, uint64_t *footer_off,
+	uint32_t *footer_len, struct err *e);
 /* Reads and checks a pack's footer against its name. */
 int pack_load_footer(struct backend *b, const struct digest *pack, uint64_t size, struct pack_entry **ret,
 	size_t *ret_n, struct err *e);

@@ -9,11 +9,11 @@
 #include "src/base/pool.h"
 #include "store/pack.h"
 
-#define HELD_PACKS 256		  /* sealed packs kept back: each is an open file */
-#define HELD_ENTRIES (1u << 20)	  /* and their records: each takes memory here */
+#define HELD_PACKS 256		/* sealed packs kept back: each is an open file */
+#define HELD_ENTRIES (1u << 20) /* and their records: each takes memory here */
 #define SEAL_QUEUE 2
 #define LANES 2
-#define LENGTH_PENDING 0	  /* of a record that its claimant has not put yet */
+#define LENGTH_PENDING 0 /* of a record that its claimant has not put yet */
 
 struct claim {
 	struct claim *next;
@@ -154,7 +154,8 @@ int packing_claim(struct packing *p, const struct digest *id, uint32_t *ret_len)
 	}
 	pthread_mutex_unlock(&p->claims_lock);
 	free(mine);
-	/* The index is asked after the claim: a record that moves from the table to the index cannot be missed. */
+	/* The index is asked after the claim: a record that moves from the table to the index cannot be
+	 * missed. */
 	if (r == -ENOENT && index_find(p->store->index, id, &place)) {
 		packing_abandon(p, id);
 		*ret_len = place.len;

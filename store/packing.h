@@ -1,9 +1,9 @@
-/* Packing: where the new records of one ingest go. Two packs are open at a time, one for chunks and one for map and tree
- * nodes, so that a directory walk reads a small, dense part of the repository.
+/* Packing: where the new records of one ingest go. Two packs are open at a time, one for chunks and one for
+ * map and tree nodes, so that a directory walk reads a small, dense part of the repository.
  *
- * A full pack is sealed (made durable) in the background and held back without a name until packing_publish, so an ingest
- * that fails leaves nothing behind. When very much is held, the oldest are published early: unreferenced packs, which the
- * next attempt finds and `prune` collects. Thread-safe. */
+ * A full pack is sealed (made durable) in the background and held back without a name until packing_publish,
+ * so an ingest that fails leaves nothing behind. When very much is held, the oldest are published early:
+ * unreferenced packs, which the next attempt finds and `prune` collects. Thread-safe. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,13 +19,14 @@ struct packing;
 int packing_new(struct store *s, struct packing **ret, struct err *e);
 void packing_free(struct packing *p); /* gives up what was not published; fine on NULL */
 
-/* Asks whether a record of id is there or on its way: 0 and its length, or -ENOENT, which makes it the caller's duty to
- * packing_put or packing_abandon it. Waits while another thread has that duty. */
+/* Asks whether a record of id is there or on its way: 0 and its length, or -ENOENT, which makes it the
+ * caller's duty to packing_put or packing_abandon it. Waits while another thread has that duty. */
 int packing_claim(struct packing *p, const struct digest *id, uint32_t *ret_len);
 int packing_put(struct packing *p, const struct record *r, const struct digest *id, struct err *e);
 void packing_abandon(struct packing *p, const struct digest *id);
 
-/* The barrier: every record put so far is durable and can be found when this returns. One thread, at the end. */
+/* The barrier: every record put so far is durable and can be found when this returns. One thread, at the end.
+ */
 int packing_publish(struct packing *p, struct err *e);
 
 uint64_t packing_bytes(struct packing *p); /* of all packs, written so far */

@@ -6,7 +6,6 @@
 
 #include "src/base/crc32c.h"
 #include "src/base/cur.h"
-#include "store/codec.h"
 
 #define CRC_AT 4 /* the CRC covers everything after itself */
 
@@ -24,7 +23,7 @@ size_t record_head(const struct record *r, const struct digest *id, uint8_t out[
 	le32(out + 8, r->payload_len);
 	le32(out + 12, r->raw_len);
 	out[16] = (uint8_t)r->kind;
-	out[17] = r->codec;
+	out[17] = (uint8_t)r->codec;
 	out[18] = SEAL_NONE;
 	out[19] = r->depth;
 	memcpy(out + 20, id->b, 8);
@@ -41,14 +40,14 @@ int record_parse(const void *p, size_t n, const struct digest *id, struct record
 	struct cur c = cur_of(p, n);
 	struct record r = {0};
 	uint32_t crc = cur_u32(&c);
-	uint8_t kind, seal;
+	uint8_t kind, codec, seal;
 	const uint8_t *name, *base;
 
 	r.raw_crc = cur_u32(&c);
 	r.payload_len = cur_u32(&c);
 	r.raw_len = cur_u32(&c);
 	kind = cur_u8(&c);
-	r.codec = cur_u8(&c);
+	codec = cur_u8(&c);
 	seal = cur_u8(&c);
 	r.depth = cur_u8(&c);
 	name = cur_bytes(&c, 8);
@@ -58,17 +57,18 @@ int record_parse(const void *p, size_t n, const struct digest *id, struct record
 		return err_set(e, -EBADMSG, "record checksum does not match: the bytes on disk were damaged");
 	if (memcmp(name, id->b, 8))
 		return err_set(e, -EBADMSG, "record is another chunk's");
-	if (kind < RECORD_CHUNK || kind > RECORD_NODE || seal != SEAL_NONE || r.codec > CODEC_DELTA)
-		return err_set(e, -EOPNOTSUPP, "record of kind %u, codec %u, seal %u needs a newer pgstrata", kind,
-			r.codec, seal);
+	if (kind < RECORD_CHUNK || kind > RECORD_NODE || seal != SEAL_NONE || codec > CODEC_XOR)
+		return err_set(e, -EOPNOTSUPP, "record of kind %u, codec %u, seal %u needs a newer pgstrata",
+			kind, codec, seal);
 	r.kind = (enum record_kind)kind;
+	r.codec = (enum codec_kind)codec;
 	if (r.depth) {
 		base = cur_bytes(&c, DIGEST_LEN);
 		if (base)
 			memcpy(r.base.b, base, DIGEST_LEN);
 	}
 	r.payload = cur_bytes(&c, r.payload_len);
-	if (c.bad || cur_left(&c) || r.raw_len > RECORD_RAW_MAX || (r.codec == CODEC_DELTA) != (r.depth > 0) ||
+	if (c.bad || cur_left(&c) || r.raw_len > RECORD_RAW_MAX || codec_is_delta(codec) != (r.depth > 0) ||
 		(r.codec == CODEC_RAW && r.raw_len != r.payload_len))
 		return err_set(e, -EBADMSG, "record lengths contradict each other");
 	*ret = r;

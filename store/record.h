@@ -9,6 +9,7 @@
 
 #include "src/base/buf.h"
 #include "src/base/err.h"
+#include "store/codec.h"
 #include "store/digest.h"
 
 #define RECORD_HEAD 28
@@ -21,10 +22,10 @@ enum record_seal { SEAL_NONE = 0 /* 1: AES-256-GCM, to come */ };
 
 struct record {
 	enum record_kind kind;
-	uint8_t codec; /* enum codec_kind */
+	enum codec_kind codec;
 	uint8_t depth; /* deltas between this and a standalone record; 0 for a standalone one */
 	uint32_t raw_len;
-	uint32_t raw_crc; /* CRC-32C of the unpacked bytes */
+	uint32_t raw_crc;   /* CRC-32C of the unpacked bytes */
 	struct digest base; /* with depth > 0: the chunk it is a delta against */
 	const uint8_t *payload;
 	uint32_t payload_len;
@@ -36,10 +37,10 @@ static inline size_t record_size(const struct record *r)
 	return RECORD_HEAD + (r->depth ? DIGEST_LEN : 0) + (size_t)r->payload_len;
 }
 
-/* Writes head and base of a record named id into out (record_size - payload_len bytes, at most RECORD_HEAD_MAX);
- * the payload follows it. Returns the length. */
+/* Writes head and base of a record named id into out (record_size - payload_len bytes, at most
+ * RECORD_HEAD_MAX); the payload follows it. Returns the length. */
 size_t record_head(const struct record *r, const struct digest *id, uint8_t out[RECORD_HEAD_MAX]);
 
-/* Reads the record that fills exactly the n bytes at p and checks that it is id's and undamaged. ret points into p.
- * -EBADMSG, -EOPNOTSUPP (sealed, or an unknown kind or codec). */
+/* Reads the record that fills exactly the n bytes at p and checks that it is id's and undamaged. ret points
+ * into p. -EBADMSG, -EOPNOTSUPP (sealed, or an unknown kind or codec). */
 int record_parse(const void *p, size_t n, const struct digest *id, struct record *ret, struct err *e);

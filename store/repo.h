@@ -23,8 +23,8 @@ struct store {
 	uint8_t id[16];
 	char id_text[STORE_ID_TEXT];
 
-	pthread_mutex_t lock;	    /* rank: above the index's; guards what follows */
-	struct decoder **decoders;  /* idle ones */
+	pthread_mutex_t lock;	   /* rank: above the index's; guards what follows */
+	struct decoder **decoders; /* idle ones */
 	size_t n_decoders, cap_decoders;
 	uint64_t refreshed_ns; /* when the index was last brought up to date, CLOCK_MONOTONIC */
 };
@@ -33,11 +33,12 @@ struct store {
 struct decoder *repo_take_decoder(struct store *s);
 void repo_give_decoder(struct store *s, struct decoder *d);
 
-/* The decoded bytes of id from the cache, loaded when missing. When the index does not know the chunk it is brought up to
- * date first, since another process may have added it. Release with blob_release. */
-int repo_blob(struct store *s, const struct digest *id, enum record_kind kind, struct blob **ret, struct err *e);
+/* The decoded bytes of id from the cache, loaded when missing. When the index does not know the chunk it is
+ * brought up to date first, since another process may have added it. Release with blob_release. */
+int repo_blob(
+	struct store *s, const struct digest *id, enum record_kind kind, struct blob **ret, struct err *e);
 
-/* The name of chunk n of a file that is not inlined; the zero digest for zero bytes. By way of the pinned leaf where that
- * is the right one. */
+/* The name of chunk n of a file that is not inlined; the zero digest for zero bytes. By way of the pinned
+ * leaf where that is the right one. */
 struct file;
 int file_chunk_ref(struct file *f, uint64_t n, struct digest *ret, struct err *e);

@@ -19,8 +19,10 @@
 #define MAGIC "pgstRUN1"
 #define HEAD 64
 #define ENTRY 48
-#define BUCKET 8	      /* entries a place of the fan-out, on average */
-#define CHECKED (16u << 20)   /* runs up to this are checked whole when opened; larger ones were synced when written */
+#define BUCKET 8 /* entries a place of the fan-out, on average */
+#define CHECKED                                                                                            \
+	(16u << 20) /* runs up to this are checked whole when opened; larger ones were synced when written \
+		     */
 #define WRITE_BUFFER (1u << 20)
 
 struct run {
@@ -89,8 +91,8 @@ static void writer_done(struct writer *w)
 	free(w->table);
 }
 
-static int writer_start(struct writer *w, const char *dir, const uint8_t repo_id[16], uint64_t n, uint32_t packs,
-	struct err *e)
+static int writer_start(struct writer *w, const char *dir, const uint8_t repo_id[16], uint64_t n,
+	uint32_t packs, struct err *e)
 {
 	int r;
 
@@ -127,7 +129,8 @@ static int writer_flush(struct writer *w, struct err *e)
 	return r < 0 ? err_sys(e, r, "writing an index run") : 0;
 }
 
-static int writer_put(struct writer *w, const uint8_t id[DIGEST_LEN], const struct run_place *at, struct err *e)
+static int writer_put(
+	struct writer *w, const uint8_t id[DIGEST_LEN], const struct run_place *at, struct err *e)
 {
 	uint8_t *p;
 
@@ -157,7 +160,7 @@ static int writer_finish(struct writer *w, const char *dir, struct run **ret, st
 {
 	_cleanup_(run_freep) struct run *run = NULL;
 	struct buf front = {0};
-	uint64_t salt;
+	uint64_t salt = 0;
 	int r = writer_flush(w, e);
 
 	if (r < 0)
@@ -214,8 +217,8 @@ static int by_id(const void *a, const void *b)
 	return digest_cmp(&((const struct sortable *)a)->id, &((const struct sortable *)b)->id);
 }
 
-int run_build(const char *dir, const uint8_t repo_id[16], const struct run_input *in, size_t n_in, struct run **ret,
-	struct err *e)
+int run_build(const char *dir, const uint8_t repo_id[16], const struct run_input *in, size_t n_in,
+	struct run **ret, struct err *e)
 {
 	_cleanup_(writer_done) struct writer w = {.file = NEWFILE_NONE, .fd = -1};
 	_cleanup_(freep) struct sortable *all = NULL;
@@ -235,7 +238,8 @@ int run_build(const char *dir, const uint8_t repo_id[16], const struct run_input
 		for (size_t j = 0; j < in[i].n; j++) {
 			const struct pack_entry *en = &in[i].entries[j];
 
-			all[k++] = (struct sortable){en->id, {(uint32_t)i, en->off, en->len, en->kind, en->depth}};
+			all[k++] = (struct sortable){
+				en->id, {(uint32_t)i, en->off, en->len, en->kind, en->depth}};
 		}
 	}
 	qsort(all, n, sizeof(*all), by_id);

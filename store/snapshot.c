@@ -48,7 +48,8 @@ void snapshot_free(struct snapshot *s)
 
 /* ---- properties ---- */
 
-static int put(struct snapshot *s, const char *key, enum property_type type, const char *text, uint64_t number)
+static int put(
+	struct snapshot *s, const char *key, enum property_type type, const char *text, uint64_t number)
 {
 	struct property *more = reallocarray(s->props, s->n_props + 1, sizeof(*more));
 	struct property p = {.type = type, .number = number};
@@ -221,7 +222,8 @@ int snapshot_decode(const void *p, size_t n, struct snapshot **ret, struct err *
 		c.bad = true;
 	for (uint64_t i = 0; i < n_props && !c.bad; i++)
 		property_at(&c, s);
-	if (c.bad || cur_left(&c) || s->root.entries > s->root.descendants || s->root.descendants > INT64_MAX / 4)
+	if (c.bad || cur_left(&c) || s->root.entries > s->root.descendants ||
+		s->root.descendants > INT64_MAX / 4)
 		return err_set(e, -EBADMSG, "snapshot is malformed");
 	*ret = MOVE(s);
 	return 0;
@@ -332,7 +334,7 @@ static bool id_is_safe(const char *id)
 	size_t n = strlen(id);
 
 	return n > 0 && n < 64 && *id != '.' &&
-		strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == n;
+	       strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == n;
 }
 
 static void object_name(char out[NAME_MAX_LEN], const char *cluster, enum snapshot_kind kind, const char *id)
@@ -386,8 +388,9 @@ int snapshot_resolve(struct store *s, const char *cluster, enum snapshot_kind ki
 		r = err_set(e, -ENOENT, "cluster \"%s\" has no %s%ssnapshots here", cluster,
 			kind ? kind_names[kind] : "", kind ? " " : "");
 	else
-		r = err_set(e, -ENOENT, "no snapshot %s of cluster \"%s\"; the newest of %zu is %s (see: pgstrata list)",
-			id, cluster, l.n, l.refs[l.n - 1].id);
+		r = err_set(e, -ENOENT,
+			"no snapshot %s of cluster \"%s\"; the newest of %zu is %s (see: pgstrata list)", id,
+			cluster, l.n, l.refs[l.n - 1].id);
 	snapshot_list_free(&l);
 	return r;
 }
@@ -413,8 +416,8 @@ int snapshot_publish(struct store *s, struct snapshot *snap, struct err *e)
 		if (r < 0)
 			return err_sys(e, r, "a snapshot");
 		if (b.len > SNAPSHOT_MAX)
-			return err_set(e, -EFBIG, "the snapshot's description has %zu bytes; at most %u fit", b.len,
-				SNAPSHOT_MAX);
+			return err_set(e, -EFBIG, "the snapshot's description has %zu bytes; at most %u fit",
+				b.len, SNAPSHOT_MAX);
 		object_name(name, snap->cluster, snap->kind, snap->id);
 		r = backend_put(s->backend, name, b.data, b.len, e);
 		if (r != -EEXIST)

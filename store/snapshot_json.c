@@ -65,8 +65,8 @@ static int append(const char *p, size_t n, void *arg)
 
 int snapshot_json(const struct snapshot *s, unsigned indent, struct buf *b)
 {
-	static const char *const expected[] = {"database", "timeline", "start_lsn", "stop_lsn", "pg_version",
-		"system_identifier", "tags"};
+	static const char *const expected[] = {
+		"database", "timeline", "start_lsn", "stop_lsn", "pg_version", "system_identifier", "tags"};
 	json_t *o = json_object();
 	int r = 0;
 
@@ -81,8 +81,8 @@ int snapshot_json(const struct snapshot *s, unsigned indent, struct buf *b)
 	r |= json_object_set_new(o, "parent", text_or_null(s->parent));
 	/* Scripts may rely on the keys of the contract, known or not. */
 	for (size_t i = 0; i < sizeof(expected) / sizeof(*expected); i++)
-		r |= json_object_set_new(o, expected[i],
-			strcmp(expected[i], "tags") ? json_null() : json_array());
+		r |= json_object_set_new(
+			o, expected[i], strcmp(expected[i], "tags") ? json_null() : json_array());
 	for (size_t i = 0; i < s->n_props; i++)
 		r |= json_object_set_new(o, s->props[i].key, value(&s->props[i]));
 	r |= json_object_set_new(o, "files", number(s->files));

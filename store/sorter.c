@@ -1,7 +1,8 @@
 /* The external merge sort of a tree's entries. See sorter.h.
  *
- * In memory and in the spill file an entry is: u32 path length with NUL, u32 data length, path, NUL, data. Memory keeps an
- * arena of them and an array of offsets that is sorted; a spilled stretch is the same entries in order. */
+ * In memory and in the spill file an entry is: u32 path length with NUL, u32 data length, path, NUL, data.
+ * Memory keeps an arena of them and an array of offsets that is sorted; a spilled stretch is the same entries
+ * in order. */
 #include "store/sorter.h"
 
 #include <errno.h>
@@ -18,10 +19,10 @@
 
 /* A sorted stretch: in the file, or (the last one) in memory. */
 struct stretch {
-	uint64_t pos, end;   /* what of it was not read yet; file offsets */
-	struct buf window;   /* bytes read ahead */
-	size_t at;	     /* the current entry in the window */
-	size_t index;	     /* in memory: place in `order` */
+	uint64_t pos, end; /* what of it was not read yet; file offsets */
+	struct buf window; /* bytes read ahead */
+	size_t at;	   /* the current entry in the window */
+	size_t index;	   /* in memory: place in `order` */
 	bool in_memory, done;
 };
 
@@ -210,7 +211,8 @@ static int fill(struct sorter *s, struct stretch *st, struct err *e)
 			return err_sys(e, -ENOMEM, "sorting a tree");
 		n = io_pread(s->spill.fd, to, part, st->pos);
 		if (n < 0 || (size_t)n != part)
-			return err_sys(e, n < 0 ? (int)n : -EIO, "reading back a sorted stretch in %s", s->dir);
+			return err_sys(
+				e, n < 0 ? (int)n : -EIO, "reading back a sorted stretch in %s", s->dir);
 		st->window.len += part;
 		st->pos += part;
 	}

@@ -1,5 +1,5 @@
-/* Sorting paths outside of memory: entries come in any order and leave depth first, each directory before what is in it
- * and its children by name. Not thread-safe. */
+/* Sorting paths outside of memory: entries come in any order and leave depth first, each directory before
+ * what is in it and its children by name. Not thread-safe. */
 #pragma once
 
 #include <stddef.h>

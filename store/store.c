@@ -1,4 +1,5 @@
-/* Making and opening repositories, and the cluster names. Formats: store/README.md, "Repository" and "Cluster". */
+/* Making and opening repositories, and the cluster names. Formats: store/README.md, "Repository" and
+ * "Cluster". */
 #include "store/store.h"
 
 #include <dirent.h>
@@ -36,7 +37,8 @@ CLEANUP_DEFINE(struct backend, backend_free)
 static int check_settings(const struct store_settings *s, struct err *e)
 {
 	if (s->chunk_size < CHUNK_MIN || s->chunk_size > CHUNK_MAX || (s->chunk_size & (s->chunk_size - 1)))
-		return err_set(e, -EINVAL, "chunk size %u is not a power of two from 8192 to 1048576", s->chunk_size);
+		return err_set(e, -EINVAL, "chunk size %u is not a power of two from 8192 to 1048576",
+			s->chunk_size);
 	if (s->delta_chain > CHAIN_MAX && s->delta_chain != CHAIN_OFF)
 		return err_set(e, -EINVAL, "delta chain %u is not from 1 to %d", s->delta_chain, CHAIN_MAX);
 	if (s->level < 1 || s->level > 19)
@@ -55,7 +57,8 @@ static void config_format(const struct store_settings *s, const char *id, struct
 		buf_printf(b, "crc32c %08x\n", crc32c(0, b->data, b->len));
 }
 
-static int config_parse(const char *text, size_t len, struct store_settings *s, char id[STORE_ID_TEXT], struct err *e)
+static int config_parse(
+	const char *text, size_t len, struct store_settings *s, char id[STORE_ID_TEXT], struct err *e)
 {
 	unsigned version = 0, crc = 0;
 	int end = 0;
@@ -65,10 +68,11 @@ static int config_parse(const char *text, size_t len, struct store_settings *s, 
 	if (sscanf(text, "pgstrata-repository %u\n", &version) != 1)
 		return err_set(e, -EBADMSG, "the config object is not a pgstrata repository's");
 	if (version != VERSION)
-		return err_set(e, -EOPNOTSUPP, "the repository has format %u; this pgstrata reads format %d", version,
-			VERSION);
+		return err_set(e, -EOPNOTSUPP, "the repository has format %u; this pgstrata reads format %d",
+			version, VERSION);
 	if (len <= 16 || sscanf(tail, "crc32c %8x", &crc) != 1 || crc != crc32c(0, text, len - 16) ||
-		sscanf(text, "pgstrata-repository %*u id %32[0-9a-f] chunk-size %u delta-chain %u level %d %n", id,
+		sscanf(text,
+			"pgstrata-repository %*u id %32[0-9a-f] chunk-size %u delta-chain %u level %d %n", id,
 			&s->chunk_size, &s->delta_chain, &s->level, &end) != 4 ||
 		text + end != tail || strlen(id) != STORE_ID_TEXT - 1)
 		return err_set(e, -EBADMSG, "the config object is damaged");
@@ -114,7 +118,8 @@ int store_init(const char *path, const struct store_settings *settings, char id[
 
 		if (config && access(config, F_OK) == 0)
 			return err_set(e, -EEXIST, "%s is a repository already", path);
-		return err_set(e, -ENOTEMPTY, "%s is not empty; a repository wants a folder of its own", path);
+		return err_set(
+			e, -ENOTEMPTY, "%s is not empty; a repository wants a folder of its own", path);
 	}
 	r = io_mkdirs(path, 0750, e);
 	if (!r)
@@ -137,7 +142,8 @@ int store_init(const char *path, const struct store_settings *settings, char id[
 
 /* ---- the handle ---- */
 
-/* The folder of this repository's runs; NULL (with a log line) when it cannot be had: the index then lives in memory. */
+/* The folder of this repository's runs; NULL (with a log line) when it cannot be had: the index then lives in
+ * memory. */
 static char *index_folder(const struct store_options *o, const char *id, struct log *log)
 {
 	_cleanup_(freep) char *dir = o->index_dir ? io_join(o->index_dir, id) : NULL;
@@ -146,7 +152,8 @@ static char *index_folder(const struct store_options *o, const char *id, struct 
 	if (!dir)
 		return NULL;
 	if (io_mkdirs(dir, 0700, &why) < 0 || access(dir, R_OK | W_OK | X_OK) < 0) {
-		log_msg(log, LOG_LEVEL_INFO, "index cache %s cannot be used (%s); the index is built in memory", dir,
+		log_msg(log, LOG_LEVEL_INFO,
+			"index cache %s cannot be used (%s); the index is built in memory", dir,
 			why.code ? why.text : strerror(errno));
 		return NULL;
 	}
@@ -168,7 +175,8 @@ int store_open(const char *path, const struct store_options *options, struct sto
 	pthread_mutex_init(&s->lock, NULL);
 	s->log = o->log;
 	if (access(path, F_OK) < 0 && errno == ENOENT)
-		return err_set(e, -ENOENT, "no repository at %s; make one with: pgstrata init -r %s", path, path);
+		return err_set(
+			e, -ENOENT, "no repository at %s; make one with: pgstrata init -r %s", path, path);
 	s->path = realpath(path, NULL);
 	if (!s->path)
 		return err_sys(e, -errno, "repository %s", path);
@@ -318,7 +326,8 @@ static int load_blob(void *arg, const struct digest *id, uint8_t **ret, size_t *
 	return r;
 }
 
-int repo_blob(struct store *s, const struct digest *id, enum record_kind kind, struct blob **ret, struct err *e)
+int repo_blob(
+	struct store *s, const struct digest *id, enum record_kind kind, struct blob **ret, struct err *e)
 {
 	struct load l = {s, kind};
 
@@ -334,7 +343,8 @@ int store_check_cluster_name(const char *cluster, struct err *e)
 
 	if (n < 1 || n > 63 || strspn(cluster, allowed) != n || *cluster == '.' || *cluster == '-')
 		return err_set(e, -EINVAL,
-			"\"%s\" cannot name a cluster: use 1 to 63 of a-z A-Z 0-9 _ . - and start with none of . -",
+			"\"%s\" cannot name a cluster: use 1 to 63 of a-z A-Z 0-9 _ . - and start with none "
+			"of . -",
 			cluster);
 	return 0;
 }
@@ -403,7 +413,8 @@ int store_cluster_identity(struct store *s, const char *cluster, char **ret, str
 	r = backend_get(s->backend, name, CONFIG_MAX, &text, &len, e);
 	if (r < 0)
 		return r;
-	if (len <= 16 || sscanf((char *)text + len - 16, "crc32c %8x", &crc) != 1 || crc != crc32c(0, text, len - 16) ||
+	if (len <= 16 || sscanf((char *)text + len - 16, "crc32c %8x", &crc) != 1 ||
+		crc != crc32c(0, text, len - 16) ||
 		sscanf(text, "pgstrata-cluster 1 identity %128s %n", identity, &end) != 1 ||
 		(size_t)end != len - 16)
 		return err_set(e, -EBADMSG, "object %s is damaged", name);
@@ -440,7 +451,8 @@ int store_bind_cluster(struct store *s, const char *cluster, const char *identit
 		return r;
 	if (strcmp(bound, identity))
 		return err_set(e, -EEXIST,
-			"cluster \"%s\" belongs to system %s in this repository, not to %s; use another name (-c)",
+			"cluster \"%s\" belongs to system %s in this repository, not to %s; use another name "
+			"(-c)",
 			cluster, bound, identity);
 	return 0;
 }

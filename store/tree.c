@@ -9,8 +9,6 @@
 #include "store/node.h"
 #include "store/repo.h"
 
-CLEANUP_DEFINE(struct blob, blob_release)
-
 /* A node with its bytes pinned. */
 struct open_node {
 	struct blob *blob;
@@ -24,7 +22,8 @@ static void close_node(struct open_node *o)
 	*o = (struct open_node){0};
 }
 
-/* want: the level it must have, so that a damaged store cannot send us in circles; -1: any (the root of a directory). */
+/* want: the level it must have, so that a damaged store cannot send us in circles; -1: any (the root of a
+ * directory). */
 static int open_node(struct store *s, const struct digest *id, int want, struct open_node *ret, struct err *e)
 {
 	struct open_node o = {0};
@@ -62,19 +61,19 @@ struct entry *entry_dup(const struct entry *en)
 	const char *target = en->type == ENTRY_SYMLINK ? en->target : NULL;
 	const uint8_t *inlined = en->type == ENTRY_FILE ? en->file.inlined : NULL;
 	size_t n_inlined = inlined ? (size_t)en->file.size : 0;
-	size_t n = sizeof(*en) + bytes(en->name) + bytes(en->meta.user) + bytes(en->meta.group) + bytes(target) +
-		n_inlined + 1;
+	size_t n = sizeof(*en) + bytes(en->name) + bytes(en->meta.user) + bytes(en->meta.group) +
+		   bytes(target) + n_inlined + 1;
 	struct entry *d = malloc(n);
 	char *p = (char *)(d + 1);
 
 	if (!d)
 		return NULL;
 	*d = *en;
-#define TAKE(field)                                                                                                    \
-	if (field) {                                                                                                   \
-		size_t len = strlen(field) + 1;                                                                        \
-		field = memcpy(p, field, len);                                                                         \
-		p += len;                                                                                              \
+#define TAKE(field)                             \
+	if (field) {                            \
+		size_t len = strlen(field) + 1; \
+		field = memcpy(p, field, len);  \
+		p += len;                       \
 	}
 	TAKE(d->name);
 	TAKE(d->meta.user);
@@ -87,7 +86,8 @@ struct entry *entry_dup(const struct entry *en)
 	return d;
 }
 
-int tree_lookup(struct store *s, const struct dir_ref *dir, const char *name, struct entry **ret, struct err *e)
+int tree_lookup(
+	struct store *s, const struct dir_ref *dir, const char *name, struct entry **ret, struct err *e)
 {
 	struct digest id = dir->node;
 	uint64_t position = 0, number = 0;
@@ -140,7 +140,8 @@ int tree_lookup(struct store *s, const struct dir_ref *dir, const char *name, st
 	}
 }
 
-int tree_find(struct store *s, const struct dir_ref *root, const char *path, struct entry **ret, struct err *e)
+int tree_find(
+	struct store *s, const struct dir_ref *root, const char *path, struct entry **ret, struct err *e)
 {
 	_cleanup_(freep) char *copy = strdup(path);
 	_cleanup_(freep) struct entry *at = NULL;
@@ -213,7 +214,8 @@ static int walk_node(struct walk *w, const struct digest *id, int want, struct e
 	return blame(id, r, e);
 }
 
-int tree_walk(struct store *s, const struct dir_ref *dir, uint64_t position, tree_fn *fn, void *arg, struct err *e)
+int tree_walk(
+	struct store *s, const struct dir_ref *dir, uint64_t position, tree_fn *fn, void *arg, struct err *e)
 {
 	struct walk w = {.store = s, .from = position, .fn = fn, .arg = arg};
 

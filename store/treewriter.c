@@ -1,7 +1,7 @@
 /* From a sorted stream of paths to tree nodes. See treewriter.h.
  *
- * Each open directory has a leaf that is being filled and, above it, one unfinished inner node a level. A leaf that is full
- * is emitted and becomes a child of the level above, which may fill up in turn. */
+ * Each open directory has a leaf that is being filled and, above it, one unfinished inner node a level. A
+ * leaf that is full is emitted and becomes a child of the level above, which may fill up in turn. */
 #include "store/treewriter.h"
 
 #include <errno.h>
@@ -118,7 +118,8 @@ static int emit(struct treewriter *t, struct frame *f, unsigned level, struct no
 	if (t->node.bad)
 		return err_sys(e, -ENOMEM, "writing a tree");
 	if (t->node.len > NODE_MAX)
-		return err_set(e, -EFBIG, "a tree node of %zu bytes in directory \"%s\"", t->node.len, f->name);
+		return err_set(
+			e, -EFBIG, "a tree node of %zu bytes in directory \"%s\"", t->node.len, f->name);
 	ret->first = (const char *)(level ? in->first.data : l->first.data);
 	ret->entries = level ? in->entries : l->n;
 	ret->descendants = level ? in->descendants : l->descendants;
@@ -269,8 +270,8 @@ int treewriter_add(struct treewriter *t, const char *path, const struct entry *e
 	switch (en->type) {
 	case ENTRY_DIR:
 		return push(t, part, strlen(part), &en->meta)
-			? 0
-			: err_set(e, -ENAMETOOLONG, "%s: too deep, or no memory", path);
+			       ? 0
+			       : err_set(e, -ENAMETOOLONG, "%s: too deep, or no memory", path);
 	case ENTRY_FILE:
 		t->totals.files++;
 		t->totals.bytes += en->file.size;

@@ -1,5 +1,5 @@
-/* Writing a tree: entries come sorted (store/sorter.h), nodes leave as soon as they are complete. Memory is that of the
- * directories on the current path. Not thread-safe. */
+/* Writing a tree: entries come sorted (store/sorter.h), nodes leave as soon as they are complete. Memory is
+ * that of the directories on the current path. Not thread-safe. */
 #pragma once
 
 #include <stdint.h>
@@ -16,8 +16,8 @@ typedef int treewriter_emit_fn(void *arg, const void *node, size_t n, struct dig
 int treewriter_new(treewriter_emit_fn *emit, void *arg, struct treewriter **ret);
 void treewriter_free(struct treewriter *t); /* fine on NULL */
 
-/* The next entry; its name is taken from the path. A directory comes before what is in it; one that does not come is made
- * up with mode 0700 and the owner of its first child. -EEXIST, -ENOTDIR. */
+/* The next entry; its name is taken from the path. A directory comes before what is in it; one that does not
+ * come is made up with mode 0700 and the owner of its first child. -EEXIST, -ENOTDIR. */
 int treewriter_add(struct treewriter *t, const char *path, const struct entry *en, struct err *e);
 
 struct tree_totals {

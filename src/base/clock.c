@@ -37,7 +37,7 @@ char *tstamp_rfc3339(struct tstamp t, char out[TSTAMP_TEXT])
 	time_t sec = (time_t)t.sec;
 	struct tm tm = {0};
 
-	if (!gmtime_r(&sec, &tm) || !strftime(out, TSTAMP_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm))
+	if (!gmtime_r(&sec, &tm) || !strftime(out, TSTAMP_TEXT, "%4Y-%m-%dT%H:%M:%SZ", &tm))
 		snprintf(out, TSTAMP_TEXT, "@%lld", (long long)t.sec);
 	return out;
 }

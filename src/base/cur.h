@@ -51,7 +51,7 @@ static inline uint16_t cur_u16(struct cur *c)
 {
 	const uint8_t *p = cur_bytes(c, 2);
 
-	return p ? (uint16_t)(p[0] | p[1] << 8) : 0;
+	return p ? (uint16_t)(p[0] | (unsigned)p[1] << 8) : 0;
 }
 
 static inline uint32_t cur_u32(struct cur *c)

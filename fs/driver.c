@@ -54,8 +54,11 @@ static void driver_init(void *userdata, struct fuse_conn_info *conn)
 	/* Nothing that is cached ever becomes stale by itself: no asking for attributes on reads. */
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
-					      FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS |
-					      FUSE_CAP_EXPLICIT_INVAL_DATA);
+					      FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA);
+	/* Who lists a large directory mostly wants the attributes of all of it (find, ls -l, cp, rsync), but
+	 * reads far ahead before asking for the first; the kernel's guess then sends a lookup for each entry.
+	 */
+	conn->want &= ~(unsigned)FUSE_CAP_READDIRPLUS_AUTO;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
 	conn->time_gran = 1;

@@ -74,6 +74,7 @@ struct ingest {
 	struct worker *workers; /* one a thread of the pool, and one for the caller's */
 	unsigned n_workers;
 	struct packing *packing;
+	bool finished; /* the tree is written, all packs are sealed */
 
 	pthread_mutex_t sorter_lock; /* rank: leaf; guards sorter */
 	struct sorter *sorter;
@@ -520,7 +521,7 @@ static void run_job(void *arg, unsigned number)
 		if (!j->data)
 			r = read_exactly(f, j->off + done, w->buf, len, &why);
 		if (!r)
-			r = j->whole && len <= TREE_INLINE_MAX
+			r = j->whole && j->len <= TREE_INLINE_MAX
 				    ? store_inline(f, p, len, &why)
 				    : store_one(f, w, (j->off + done) / in->chunk, p, len, &why);
 		done += len;
@@ -749,7 +750,7 @@ static int finish(struct ingest *in, struct snapshot *snap, struct err *e)
 		return err_set(e, -EBUSY, "%s was not closed", in->open->path);
 	r = write_tree(in, &snap->root, &totals, e);
 	if (!r)
-		r = packing_publish(in->packing, e);
+		r = packing_seal(in->packing, e);
 	if (r < 0)
 		return r;
 	snap->files = totals.files;
@@ -764,11 +765,11 @@ static int finish(struct ingest *in, struct snapshot *snap, struct err *e)
 	snap->cluster = strdup(in->cluster);
 	snap->parent = in->n_parents ? strdup(in->parents[0]->id) : NULL;
 	if (!snap->cluster || (in->n_parents && !snap->parent))
-		return err_sys(e, -ENOMEM, "publishing a snapshot");
-	return snapshot_publish(in->store, snap, e);
+		return err_sys(e, -ENOMEM, "finishing a snapshot");
+	return 0;
 }
 
-int ingest_publish(struct ingest *in, struct snapshot *snap, struct err *e)
+int ingest_finish(struct ingest *in, struct snapshot *snap, struct err *e)
 {
 	struct err why = {0};
 	int r = ingest_drain(in, e);
@@ -776,5 +777,21 @@ int ingest_publish(struct ingest *in, struct snapshot *snap, struct err *e)
 	if (r < 0)
 		return r;
 	r = finish(in, snap, &why);
+	if (r < 0)
+		return give(in, r, &why, e);
+	in->finished = true;
+	return 0;
+}
+
+int ingest_publish(struct ingest *in, struct snapshot *snap, struct err *e)
+{
+	struct err why = {0};
+	int r = in->finished ? failure(in, e) : ingest_finish(in, snap, e);
+
+	if (r < 0)
+		return r;
+	r = packing_publish(in->packing, &why);
+	if (!r)
+		r = snapshot_publish(in->store, snap, &why);
 	return r < 0 ? give(in, r, &why, e) : 0;
 }

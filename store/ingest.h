@@ -69,6 +69,11 @@ int ingest_drain(struct ingest *in, struct err *e);
 /* Any thread, any time: for a progress line. */
 void ingest_progress(struct ingest *in, struct ingest_stats *ret);
 
-/* Drains, writes the tree, makes all packs and their directories durable (the barrier), fills snap's root,
- * counts and sizes, parent and cluster/kind, then publishes it (snapshot_publish). */
+/* Drains, writes the tree, makes all packs' bytes durable, and fills snap's root, counts and sizes, parent,
+ * cluster and kind. Nothing is visible yet and nothing more can be added: what can go wrong has, mostly, gone
+ * wrong here. */
+int ingest_finish(struct ingest *in, struct snapshot *snap, struct err *e);
+
+/* ingest_finish, if that was not called; then names the packs, makes their names durable (the barrier) and
+ * publishes snap (snapshot_publish). */
 int ingest_publish(struct ingest *in, struct snapshot *snap, struct err *e);

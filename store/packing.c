@@ -323,7 +323,7 @@ int packing_put(struct packing *p, const struct record *rec, const struct digest
 	return full ? send_to_seal(p, full, e) : 0;
 }
 
-int packing_publish(struct packing *p, struct err *e)
+int packing_seal(struct packing *p, struct err *e)
 {
 	int r = 0;
 
@@ -334,8 +334,13 @@ int packing_publish(struct packing *p, struct err *e)
 			r = send_to_seal(p, k, e);
 	}
 	pool_drain(p->sealer);
-	if (!r)
-		r = failure(p, e);
+	return r ? r : failure(p, e);
+}
+
+int packing_publish(struct packing *p, struct err *e)
+{
+	int r = packing_seal(p, e);
+
 	if (!r)
 		r = publish(p, p->held, p->n_held, e);
 	if (r < 0)

@@ -25,7 +25,11 @@ int packing_claim(struct packing *p, const struct digest *id, uint32_t *ret_len)
 int packing_put(struct packing *p, const struct record *r, const struct digest *id, struct err *e);
 void packing_abandon(struct packing *p, const struct digest *id);
 
-/* The barrier: every record put so far is durable and can be found when this returns. One thread, at the end.
+/* Every record put so far becomes durable, still without a name. One thread; no packing_put may come after
+ * it. */
+int packing_seal(struct packing *p, struct err *e);
+/* packing_seal, then the barrier: every record put so far is durable and can be found when this returns. One
+ * thread, at the end.
  */
 int packing_publish(struct packing *p, struct err *e);
 

@@ -14,7 +14,8 @@
 #define SECOND UINT64_C(1000000000)
 #define QUIET (60 * SECOND) /* how long the same line is not repeated */
 #define BURST 50	    /* lines a second, of whatever text */
-#define SLOTS 64
+#define SETS 256	    /* of the lines that are remembered, by hash */
+#define WAYS 4
 
 struct slot {
 	uint64_t hash;
@@ -24,10 +25,11 @@ struct slot {
 struct complaints {
 	struct log *log;
 	pthread_mutex_t lock; /* rank: leaf; guards all below */
-	struct slot slots[SLOTS];
+	struct slot slots[SETS][WAYS];
 	uint64_t second; /* the one that `lines` counts */
 	unsigned lines;
-	uint64_t held_back; /* since the last line */
+	uint64_t held_back; /* since `told` */
+	uint64_t told;	    /* when it was last said how many were held back */
 };
 
 int complaints_new(struct log *l, struct complaints **ret)
@@ -47,7 +49,7 @@ void complaints_free(struct complaints *c)
 	if (!c)
 		return;
 	if (c->held_back)
-		log_msg(c->log, LOG_LEVEL_WARNING, "%llu more errors like those above were not logged",
+		log_msg(c->log, LOG_LEVEL_WARNING, "%llu more errors were not logged, most of them repeated",
 			(unsigned long long)c->held_back);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -82,10 +84,25 @@ static uint64_t hash_of(const char *a, const char *b)
 	return h;
 }
 
+/* Whether the line with hash h was logged within the last minute; if not, it counts as logged now, in place
+ * of the oldest of its set. The lock is held. */
+static bool was_logged(struct complaints *c, uint64_t h, uint64_t now)
+{
+	struct slot *set = c->slots[h % SETS], *oldest = set;
+
+	for (unsigned i = 0; i < WAYS; i++) {
+		if (set[i].hash == h && set[i].since && now - set[i].since < QUIET)
+			return true;
+		if (set[i].since < oldest->since)
+			oldest = &set[i];
+	}
+	*oldest = (struct slot){h, now};
+	return false;
+}
+
 void complain(struct complaints *c, const char *object, const struct err *e)
 {
 	uint64_t now = clock_mono_ns(), h = hash_of(object, e->text), held_back = 0;
-	struct slot *s = &c->slots[h % SLOTS];
 	bool quiet;
 
 	pthread_mutex_lock(&c->lock);
@@ -93,20 +110,22 @@ void complain(struct complaints *c, const char *object, const struct err *e)
 		c->second = now / SECOND;
 		c->lines = 0;
 	}
-	quiet = (s->hash == h && s->since && now - s->since < QUIET) || c->lines >= BURST;
+	quiet = c->lines >= BURST || was_logged(c, h, now);
 	if (quiet) {
 		c->held_back++;
 	} else {
-		*s = (struct slot){h, now};
 		c->lines++;
-		held_back = c->held_back;
-		c->held_back = 0;
+		if (now - c->told >= QUIET) {
+			held_back = c->held_back;
+			c->held_back = 0;
+			c->told = now;
+		}
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (quiet)
 		return;
 	if (held_back)
-		log_msg(c->log, LOG_LEVEL_WARNING, "%llu repeated errors were not logged",
+		log_msg(c->log, LOG_LEVEL_WARNING, "%llu more errors were not logged, most of them repeated",
 			(unsigned long long)held_back);
 	log_msg(c->log, LOG_LEVEL_ERROR, "%s: %s", object, e->text[0] ? e->text : strerror(-e->code));
 }

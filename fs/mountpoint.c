@@ -26,6 +26,7 @@
 #include "src/base/io.h"
 
 #define DAEMON_WAIT_MS 30000
+#define PID_ATTRIBUTE "user.pgstrata.pid" /* of the mount's root: fs/attr.c */
 
 extern char **environ;
 
@@ -180,7 +181,8 @@ int mountpoint_check(const char *path, const char *repo, struct err *e)
 
 	if (mountpoint_find(path, &m, NULL) == 0) {
 		ours = !strcmp(m.fstype, MOUNT_FSTYPE);
-		r = ours && stat(path, &st) < 0 && errno == ENOTCONN
+		/* The kernel may still know the attributes, so they do not tell; this it must ask for. */
+		r = ours && getxattr(path, PID_ATTRIBUTE, NULL, 0) < 0 && errno == ENOTCONN
 			    ? err_set(e, -EBUSY,
 				      "%s is a pgstrata mount whose daemon has died: clear it with "
 				      "\"pgstrata "
@@ -209,7 +211,7 @@ int mountpoint_check(const char *path, const char *repo, struct err *e)
 static int daemon_of(const char *path)
 {
 	char text[32];
-	ssize_t n = getxattr(path, "user.pgstrata.pid", text, sizeof(text) - 1);
+	ssize_t n = getxattr(path, PID_ATTRIBUTE, text, sizeof(text) - 1);
 	long pid;
 
 	if (n <= 0)

@@ -3,13 +3,16 @@
  *
  *	client random A B COUNT SEED     reads of random places and sizes in both files are the same
  *	client mmap A B                  so are the pages of both, mapped, in a scattered order
- *	client threads N A B             N threads compare the files at once, each from another place
- *	client dir DIR                   readdir, telldir, seekdir, rewinddir agree; prints the number of
- *entries client writes DIR FILE           everything that writes is EROFS; FILE is in DIR */
+ *	client tree A B                  every file of A can be read in B with the same bytes, or is an error
+ *(EIO, or ENOENT); prints how many of both there are client threads N A B             N threads compare the
+ *files at once, each from another place client dir DIR                   readdir, telldir, seekdir, rewinddir
+ *agree; prints the number of entries client writes DIR FILE           everything that writes is EROFS; FILE
+ *is in DIR */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -142,6 +145,51 @@ static int run_threads(int n, char **v)
 	return 0;
 }
 
+static struct {
+	const char *other;
+	size_t prefix, ok, bad;
+} tree;
+
+static int visit(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	char other[8192], *pa, *pb;
+	int a, b;
+	ssize_t n;
+
+	(void)ftw;
+	if (type != FTW_F || !S_ISREG(st->st_mode))
+		return 0;
+	snprintf(other, sizeof(other), "%s%s", tree.other, path + tree.prefix);
+	b = open(other, O_RDONLY | O_CLOEXEC);
+	a = open_file(path);
+	pa = malloc((size_t)st->st_size + 2);
+	pb = malloc((size_t)st->st_size + 2);
+	n = b < 0 ? -1 : 0;
+	for (ssize_t got = 1; n >= 0 && got > 0; n = got < 0 ? -1 : n + got)
+		got = pread(b, pb + n, (size_t)st->st_size + 1 - (size_t)n, n);
+	if (n < 0 && errno != EIO && errno != ENOENT)
+		die("%s: %s", other, strerror(errno));
+	if (n >= 0 && (n != st->st_size || pread(a, pa, (size_t)n, 0) != n || memcmp(pa, pb, (size_t)n)))
+		die("%s: other bytes, and no error", other);
+	*(n < 0 ? &tree.bad : &tree.ok) += 1;
+	free(pa);
+	free(pb);
+	close(a);
+	if (b >= 0)
+		close(b);
+	return 0;
+}
+
+static int run_tree(char **v)
+{
+	tree.other = v[1];
+	tree.prefix = strlen(v[0]);
+	if (nftw(v[0], visit, 32, FTW_PHYS) < 0)
+		die("%s: %s", v[0], strerror(errno));
+	printf("%zu %zu\n", tree.ok, tree.bad);
+	return 0;
+}
+
 struct seen {
 	long before; /* telldir before it was read */
 	ino_t ino;
@@ -257,6 +305,8 @@ int main(int argc, char **argv)
 		return run_mmap(argv + 2);
 	if (!strcmp(verb, "threads") && argc == 5)
 		return run_threads(atoi(argv[2]), argv + 3);
+	if (!strcmp(verb, "tree") && argc == 4)
+		return run_tree(argv + 2);
 	if (!strcmp(verb, "dir") && argc == 3)
 		return run_dir(argv + 2);
 	if (!strcmp(verb, "writes") && argc == 4)

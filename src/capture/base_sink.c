@@ -330,6 +330,11 @@ int base_sink_finish(struct base_sink *k, struct err *e)
 	return r;
 }
 
+int base_sink_seal(struct base_sink *k, struct snapshot *snap, struct err *e)
+{
+	return ingest_finish(k->in, snap, e);
+}
+
 int base_sink_publish(struct base_sink *k, struct snapshot *snap, struct err *e)
 {
 	return ingest_publish(k->in, snap, e);

@@ -55,5 +55,7 @@ void base_sink_drop(struct base_file *f); /* frees one that will not be finished
 
 /* Everything came: waits for the last byte, then compares with the manifest. */
 int base_sink_finish(struct base_sink *k, struct err *e);
-/* Publishes; after base_sink_finish. */
+/* After base_sink_finish: writes the tree and fills snap's sizes; what can still go wrong is said here. */
+int base_sink_seal(struct base_sink *k, struct snapshot *snap, struct err *e);
+/* Publishes; after base_sink_seal. */
 int base_sink_publish(struct base_sink *k, struct snapshot *snap, struct err *e);

@@ -282,6 +282,9 @@ static int import(struct store *s, const struct source *src, const char *cluster
 	system = backup_facts_control(facts)->system_identifier;
 	snprintf(identity, sizeof(identity), "%llu", (unsigned long long)system);
 	r = check_identity(s, cluster, system, e);
+	/* The name is bound when hardly anything can go wrong any more: a binding is for good. */
+	if (r == 0)
+		r = base_sink_seal(k, snap, e);
 	if (r == 0)
 		r = store_bind_cluster(s, cluster, identity, e);
 	if (r == 0)

@@ -13,8 +13,9 @@ struct reading {
 	struct config *c;
 	FILE *f;
 	int lines;
-	int too_long;  /* the line that did not fit libinih's buffer, or 0 */
-	char why[300]; /* the first line that was refused; libinih goes on after it */
+	int too_long; /* the line that did not fit libinih's buffer, or 0 */
+	int why_line;
+	char why[300]; /* what is wrong there, the first time; libinih goes on after it */
 };
 
 static int replace(char **where, const char *value)
@@ -47,6 +48,7 @@ static int on_key(void *arg, const char *section, const char *key, const char *v
 
 	if (r->why[0])
 		return 0;
+	r->why_line = r->lines;
 	if (strcmp(section, "pgstrata")) {
 		snprintf(r->why, sizeof(r->why), "\"%s\" stands %s%s%s, not in [pgstrata]", key,
 			*section ? "in [" : "before any section", section, *section ? "]" : "");
@@ -104,7 +106,8 @@ int config_read(const char *path, struct config *c, struct err *e)
 		return err_sys(e, -ENOMEM, "config file %s", path);
 	if (line > 0)
 		return err_set(e, -EINVAL, "config file %s, line %d: %s", path, line,
-			r.why[0] ? r.why : "this is neither a [section] nor KEY = VALUE");
+			r.why[0] && r.why_line == line ? r.why
+						       : "this is neither a [section] nor KEY = VALUE");
 	return 0;
 }
 

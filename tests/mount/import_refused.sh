@@ -142,7 +142,7 @@ hostile "$add --transform='s,.*,..,' ../evil" 'bent/base.tar: member .. climbs o
 hostile "ln ../evil ../evil2; tar -P -cf ../links.tar ../evil ../evil2; rm ../evil2; tar --concatenate -f base.tar ../links.tar" \
 	'bent/base.tar: member ../evil climbs out'
 # Found only when the tree is written.
-#hostile "$add --transform='s,.*,base/twice,' ../evil; $add --transform='s,.*,base/twice,' ../evil" 'base/twice'
+hostile "$add --transform='s,.*,base/twice,' ../evil; $add --transform='s,.*,base/twice,' ../evil" 'base/twice'
 hostile "mkdir -p d; echo 1 >d/a; ln d/a d/b; tar --append -f base.tar d/a d/b" 'base.tar: member d/[ab] is a hard link'
 [ ! -e /etc/evil ] && [ ! -e "$SCRATCH/evil2" ] || fail 'a member climbed out'
 

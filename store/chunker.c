@@ -107,7 +107,7 @@ static bool pack_delta(struct chunker *c, const void *p, size_t n, const struct 
 	bool deep;
 
 	*alone = false;
-	if (decoder_load(c->decoder, c->store->index, home, rec->kind, &got, NULL) < 0)
+	if (decoder_load(c->decoder, c->store->index, home, &got, NULL) < 0)
 		return false;
 	deep = got.depth >= c->store->settings.delta_chain;
 	len = best_delta(c, p, n, deep ? got.root_raw : got.raw, deep ? got.root_len : got.raw_len, &kind);

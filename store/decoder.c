@@ -81,8 +81,8 @@ static int blame(struct index *ix, const struct link *l, int r, struct err *e)
 }
 
 /* Reads the records from id down to the standalone one. Sets *n. */
-static int read_chain(struct decoder *d, struct index *ix, const struct digest *id, enum record_kind kind,
-	unsigned *n, struct err *e)
+static int read_chain(
+	struct decoder *d, struct index *ix, const struct digest *id, unsigned *n, struct err *e)
 {
 	struct digest next = *id;
 	size_t used = 0;
@@ -110,10 +110,9 @@ static int read_chain(struct decoder *d, struct index *ix, const struct digest *
 			r = index_read(ix, &l->place, d->records.p + used, e);
 		if (!r)
 			r = record_parse(d->records.p + used, l->len, &next, &l->record, e);
-		if (!r && l->record.kind != kind)
-			r = err_set(e, -EBADMSG, "record is of kind %d, wanted %d", l->record.kind, kind);
-		/* Depth falls by each step, so a circle of deltas cannot be followed for ever. */
-		if (!r && i > 0 && l->record.depth >= d->chain[i - 1].record.depth)
+		/* A base may have been stored twice, alone and as a delta, and the index may know the other
+		 * copy than the writer did: so a depth need not fall, only the chain must end. */
+		if (!r && l->record.depth && i + 1 == DEPTH_MAX)
 			r = err_set(e, -EBADMSG, "delta chain does not end");
 		if (r < 0)
 			return blame(ix, l, r, e);
@@ -177,27 +176,27 @@ static int unpack_chain(
 	}
 	got.raw = prev;
 	got.raw_len = prev_len;
-	got.depth = d->chain[0].record.depth;
+	got.depth = (uint8_t)(n - 1);
 	*ret = got;
 	return 0;
 }
 
-int decoder_load(struct decoder *d, struct index *ix, const struct digest *id, enum record_kind kind,
-	struct decoded *ret, struct err *e)
+int decoder_load(
+	struct decoder *d, struct index *ix, const struct digest *id, struct decoded *ret, struct err *e)
 {
 	unsigned n = 0;
-	int r = read_chain(d, ix, id, kind, &n, e);
+	int r = read_chain(d, ix, id, &n, e);
 
 	return r ? r : unpack_chain(d, ix, n, NULL, ret, e);
 }
 
-int decoder_copy(struct decoder *d, struct index *ix, const struct digest *id, enum record_kind kind,
-	uint8_t **ret, size_t *ret_len, struct err *e)
+int decoder_copy(struct decoder *d, struct index *ix, const struct digest *id, uint8_t **ret, size_t *ret_len,
+	struct err *e)
 {
 	_cleanup_(freep) uint8_t *out = NULL;
 	struct decoded got;
 	unsigned n = 0;
-	int r = read_chain(d, ix, id, kind, &n, e);
+	int r = read_chain(d, ix, id, &n, e);
 
 	if (r < 0)
 		return r;

@@ -29,11 +29,12 @@ struct decoded {
 	uint32_t root_stored; /* length of the root's record */
 };
 
-/* Reads, checks and unpacks id. -ENODATA: the index does not have it (or a base); -EBADMSG: damaged. Texts
+/* Reads, checks and unpacks id, of whatever kind it was stored as: a file may have the very bytes of a node,
+ * and they are kept once. -ENODATA: the index does not have it (or a base); -EBADMSG: damaged. Texts
  * name the chunk and the object. */
-int decoder_load(struct decoder *d, struct index *ix, const struct digest *id, enum record_kind kind,
-	struct decoded *ret, struct err *e);
+int decoder_load(
+	struct decoder *d, struct index *ix, const struct digest *id, struct decoded *ret, struct err *e);
 
 /* The same into fresh memory, which the caller frees. */
-int decoder_copy(struct decoder *d, struct index *ix, const struct digest *id, enum record_kind kind,
-	uint8_t **ret, size_t *ret_len, struct err *e);
+int decoder_copy(struct decoder *d, struct index *ix, const struct digest *id, uint8_t **ret, size_t *ret_len,
+	struct err *e);

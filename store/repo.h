@@ -23,10 +23,12 @@ struct store {
 	uint8_t id[16];
 	char id_text[STORE_ID_TEXT];
 
-	pthread_mutex_t lock;	   /* rank: above the index's; guards what follows */
+	pthread_mutex_t refreshing; /* rank: above the index's; guards refreshed_ns */
+	uint64_t refreshed_ns; /* when the index last began to look for packs, CLOCK_MONOTONIC; 0: not yet */
+
+	pthread_mutex_t lock;	   /* rank: leaf; guards what follows */
 	struct decoder **decoders; /* idle ones */
 	size_t n_decoders, cap_decoders;
-	uint64_t refreshed_ns; /* when the index was last brought up to date, CLOCK_MONOTONIC */
 };
 
 /* An idle decoder, or a new one; NULL without memory. Give it back. */

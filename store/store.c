@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/base/buf.h"
@@ -26,7 +27,7 @@
 #define CHAIN_OFF UINT32_MAX
 #define LEVEL_DEFAULT 2
 #define CACHE_DEFAULT (64u << 20)
-#define REFRESH_NS 1000000000ull /* a missing chunk asks the backend for new packs at most this often */
+#define REFRESH_NS 200000000ull /* missing chunks ask the backend for new packs at most this often */
 #define VERSION 1
 
 CLEANUP_DEFINE(struct store, store_free)
@@ -173,6 +174,7 @@ int store_open(const char *path, const struct store_options *options, struct sto
 	if (!s)
 		return err_sys(e, -ENOMEM, "repository %s", path);
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->refreshing, NULL);
 	s->log = o->log;
 	if (access(path, F_OK) < 0 && errno == ENOENT)
 		return err_set(
@@ -201,11 +203,8 @@ int store_open(const char *path, const struct store_options *options, struct sto
 	if (r < 0)
 		return err_sys(e, r, "repository %s", path);
 	r = index_new(s->backend, dir, s->id, s->log, &s->index, e);
-	if (!r)
-		r = index_sync(s->index, e);
 	if (r < 0)
 		return r;
-	s->refreshed_ns = clock_mono_ns();
 	*ret = MOVE(s);
 	return 0;
 }
@@ -221,6 +220,7 @@ void store_free(struct store *s)
 		decoder_free(s->decoders[i]);
 	free(s->decoders);
 	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->refreshing);
 	free(s->scratch);
 	free(s->path);
 	free(s);
@@ -241,21 +241,43 @@ const struct store_settings *store_settings(const struct store *s)
 	return &s->settings;
 }
 
+/* Makes sure that the index was brought up to date by a look that began at or after `since`. Threads that
+ * miss chunks at the same time share a look; in a damaged repository, where every miss is in vain, looks are
+ * REFRESH_NS apart. */
+static int refresh_since(struct store *s, uint64_t since, struct err *e)
+{
+	uint64_t now;
+	int r = 0;
+
+	pthread_mutex_lock(&s->refreshing);
+	now = clock_mono_ns();
+	if (s->refreshed_ns < since) {
+		if (s->refreshed_ns && now - s->refreshed_ns < REFRESH_NS) {
+			struct timespec rest = {.tv_nsec = (long)(REFRESH_NS - (now - s->refreshed_ns))};
+
+			nanosleep(&rest, NULL);
+			now = clock_mono_ns();
+		}
+		r = index_sync(s->index, e);
+		if (!r)
+			s->refreshed_ns = now;
+	}
+	pthread_mutex_unlock(&s->refreshing);
+	return r;
+}
+
 int store_usage(struct store *s, uint64_t *ret_bytes, struct err *e)
 {
-	(void)e;
-	*ret_bytes = index_pack_bytes(s->index);
-	return 0;
+	int r = refresh_since(s, 1, e);
+
+	if (!r)
+		*ret_bytes = index_pack_bytes(s->index);
+	return r;
 }
 
 int store_refresh(struct store *s, struct err *e)
 {
-	int r = index_sync(s->index, e);
-
-	pthread_mutex_lock(&s->lock);
-	s->refreshed_ns = clock_mono_ns();
-	pthread_mutex_unlock(&s->lock);
-	return r;
+	return refresh_since(s, clock_mono_ns(), e);
 }
 
 /* ---- decoded chunks ---- */
@@ -297,30 +319,20 @@ struct load {
 	enum record_kind kind;
 };
 
-/* True when it is worth asking for new packs: not asked for a while. */
-static bool refresh_is_due(struct store *s)
-{
-	bool due;
-
-	pthread_mutex_lock(&s->lock);
-	due = clock_mono_ns() - s->refreshed_ns > REFRESH_NS;
-	pthread_mutex_unlock(&s->lock);
-	return due;
-}
-
 static int load_blob(void *arg, const struct digest *id, uint8_t **ret, size_t *ret_len, struct err *e)
 {
 	struct load *l = arg;
 	struct decoder *d = repo_take_decoder(l->store);
+	uint64_t began = clock_mono_ns();
 	int r;
 
 	if (!d)
 		return err_sys(e, -ENOMEM, "decoding a chunk");
-	r = decoder_copy(d, l->store->index, id, l->kind, ret, ret_len, e);
-	if (r == -ENODATA && refresh_is_due(l->store)) {
-		r = store_refresh(l->store, e);
+	r = decoder_copy(d, l->store->index, id, ret, ret_len, e);
+	if (r == -ENODATA) {
+		r = refresh_since(l->store, began, e);
 		if (!r)
-			r = decoder_copy(d, l->store->index, id, l->kind, ret, ret_len, e);
+			r = decoder_copy(d, l->store->index, id, ret, ret_len, e);
 	}
 	repo_give_decoder(l->store, d);
 	return r;

@@ -7,6 +7,7 @@
 
 #include "src/base/clean.h"
 #include "src/base/crc32c.h"
+#include "store/record.h"
 
 #define DEPTH_MAX 256
 

@@ -11,7 +11,6 @@
 #include "store/codec.h"
 #include "store/digest.h"
 #include "store/index.h"
-#include "store/record.h"
 
 struct decoder;
 

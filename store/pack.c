@@ -275,8 +275,9 @@ int pack_load_footer(struct backend *b, const struct digest *pack, uint64_t size
 	r = pack_parse_trailer(tail + n - PACK_TRAILER, PACK_TRAILER, size, &off, &len, e);
 	if (r < 0)
 		return err_wrap(e, r, "object %s", name);
-	footer = tail + n - PACK_TRAILER - len;
-	if ((size_t)len + PACK_TRAILER > n) {
+	if ((size_t)len + PACK_TRAILER <= n) {
+		footer = tail + n - PACK_TRAILER - len;
+	} else {
 		uint8_t *all = realloc(tail, len);
 
 		if (!all)

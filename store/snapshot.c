@@ -191,7 +191,7 @@ int snapshot_decode(const void *p, size_t n, struct snapshot **ret, struct err *
 
 	if (!s)
 		return err_sys(e, -ENOMEM, "a snapshot");
-	if (c.bad || memcmp(magic, MAGIC, 8))
+	if (c.bad || n < 16 || memcmp(magic, MAGIC, 8))
 		return err_set(e, -EBADMSG, "not a snapshot");
 	if (version != VERSION)
 		return err_set(e, -EOPNOTSUPP, "snapshot format %u needs a newer pgstrata", version);

@@ -314,36 +314,29 @@ void repo_give_decoder(struct store *s, struct decoder *d)
 	pthread_mutex_unlock(&s->lock);
 }
 
-struct load {
-	struct store *store;
-	enum record_kind kind;
-};
-
 static int load_blob(void *arg, const struct digest *id, uint8_t **ret, size_t *ret_len, struct err *e)
 {
-	struct load *l = arg;
-	struct decoder *d = repo_take_decoder(l->store);
+	struct store *s = arg;
+	struct decoder *d = repo_take_decoder(s);
 	uint64_t began = clock_mono_ns();
 	int r;
 
 	if (!d)
 		return err_sys(e, -ENOMEM, "decoding a chunk");
-	r = decoder_copy(d, l->store->index, id, ret, ret_len, e);
+	r = decoder_copy(d, s->index, id, ret, ret_len, e);
 	if (r == -ENODATA) {
-		r = refresh_since(l->store, began, e);
+		r = refresh_since(s, began, e);
 		if (!r)
-			r = decoder_copy(d, l->store->index, id, ret, ret_len, e);
+			r = decoder_copy(d, s->index, id, ret, ret_len, e);
 	}
-	repo_give_decoder(l->store, d);
+	repo_give_decoder(s, d);
 	return r;
 }
 
 int repo_blob(
 	struct store *s, const struct digest *id, enum record_kind kind, struct blob **ret, struct err *e)
 {
-	struct load l = {s, kind};
-
-	return cache_get(s->cache, id, kind != RECORD_CHUNK, load_blob, &l, ret, e);
+	return cache_get(s->cache, id, kind != RECORD_CHUNK, load_blob, s, ret, e);
 }
 
 /* ---- clusters ---- */

@@ -221,14 +221,23 @@ static int pop(struct treewriter *t, struct err *e)
 	return r;
 }
 
-/* The last name of a frame must not come again, as a file or as a directory. */
+/* Names rise: the last one of a frame must not come again, as a file or as a directory, nor one before it. */
 static int take_name(struct frame *f, const char *name, size_t len, const char *path, struct err *e)
 {
-	if (f->last && strlen(f->last) == len && !memcmp(f->last, name, len))
-		return err_set(e, -EEXIST, "%s: comes twice", path);
+	char *next = strndup(name, len);
+	int cmp;
+
+	if (!next)
+		return err_sys(e, -ENOMEM, "%s", path);
+	cmp = f->last ? strcmp(f->last, next) : -1;
+	if (cmp >= 0) {
+		free(next);
+		return cmp ? err_set(e, -EINVAL, "%s: comes out of order", path)
+			   : err_set(e, -EEXIST, "%s: comes twice", path);
+	}
 	free(f->last);
-	f->last = strndup(name, len);
-	return f->last ? 0 : err_sys(e, -ENOMEM, "%s", path);
+	f->last = next;
+	return 0;
 }
 
 int treewriter_add(struct treewriter *t, const char *path, const struct entry *en, struct err *e)

@@ -17,7 +17,8 @@ int treewriter_new(treewriter_emit_fn *emit, void *arg, struct treewriter **ret)
 void treewriter_free(struct treewriter *t); /* fine on NULL */
 
 /* The next entry; its name is taken from the path. A directory comes before what is in it; one that does not
- * come is made up with mode 0700 and the owner of its first child. -EEXIST, -ENOTDIR. */
+ * come is made up with mode 0700 and the owner of its first child. -EEXIST: the path came before; -EINVAL: it
+ * is out of order. */
 int treewriter_add(struct treewriter *t, const char *path, const struct entry *en, struct err *e);
 
 struct tree_totals {

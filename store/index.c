@@ -1,8 +1,9 @@
 /* The set of runs and the packs they cover.
  *
- * Runs are kept in tiers: when two neighbours in size differ by less than two times they are merged, so there
- * are about log2(n) of them and each entry is merged about as often. Only the holder of `changing` alters the
- * set; merges run outside of `lock`, which is taken for writing just to swap. See index.h. */
+ * Runs are kept in tiers: when two neighbours in size differ by no more than two times they are merged, so
+ * there are at most about log2(n) of them and each entry is merged about as often. Only the holder of
+ * `changing` alters the set; merges run outside of `lock`, which is taken for writing just to swap. See
+ * index.h. */
 #include "store/index.h"
 
 #include <dirent.h>
@@ -201,59 +202,87 @@ static bool pack_alive(void *arg, const struct digest *name)
 	return n != NONE && ix->packs[n].alive;
 }
 
-/* Puts a tier in its place by size. Takes `lock`. */
-static int tier_insert(struct index *ix, struct tier t)
+/* Puts a tier in its place by size, for which the array has room. The caller holds `lock` for writing. */
+static void tier_place(struct index *ix, struct tier t)
 {
-	struct tier *more;
 	size_t at;
 
-	pthread_rwlock_wrlock(&ix->lock);
-	more = reallocarray(ix->tiers, ix->n_tiers + 1, sizeof(*more));
-	if (!more) {
-		pthread_rwlock_unlock(&ix->lock);
-		return -ENOMEM;
-	}
-	ix->tiers = more;
-	for (at = ix->n_tiers; at > 0 && run_entries(more[at - 1].run) < run_entries(t.run); at--)
-		more[at] = more[at - 1];
-	more[at] = t;
+	for (at = ix->n_tiers; at > 0 && run_entries(ix->tiers[at - 1].run) < run_entries(t.run); at--)
+		ix->tiers[at] = ix->tiers[at - 1];
+	ix->tiers[at] = t;
 	ix->n_tiers++;
 	for (uint32_t i = 0; i < run_packs(t.run); i++)
 		ix->packs[t.pack[i]].covered = true;
+}
+
+/* The same with making room. Takes `lock`. */
+static int tier_insert(struct index *ix, struct tier t)
+{
+	struct tier *more;
+
+	pthread_rwlock_wrlock(&ix->lock);
+	more = reallocarray(ix->tiers, ix->n_tiers + 1, sizeof(*more));
+	if (more) {
+		ix->tiers = more;
+		tier_place(ix, t);
+	}
 	pthread_rwlock_unlock(&ix->lock);
+	return more ? 0 : -ENOMEM;
+}
+
+/* The smallest pair of neighbours that are of a size: the number of its second, 0 for none. */
+static size_t mergeable(const struct index *ix)
+{
+	for (size_t i = ix->n_tiers; i-- > 1;)
+		if (run_entries(ix->tiers[i - 1].run) <= 2 * run_entries(ix->tiers[i].run))
+			return i;
 	return 0;
 }
 
-/* Merges the two smallest while they are of a size. A merge that fails leaves what was there. */
-static int compact(struct index *ix, struct err *e)
+/* Merges neighbours that are of a size. A merge that fails leaves what was there, and that is good enough. */
+static void compact(struct index *ix)
 {
-	while (ix->n_tiers > 1) {
-		struct tier old[2] = {ix->tiers[ix->n_tiers - 2], ix->tiers[ix->n_tiers - 1]}, t;
+	for (size_t at; (at = mergeable(ix));) {
+		struct tier old[2] = {ix->tiers[at - 1], ix->tiers[at]}, t;
 		struct run *pair[2] = {old[0].run, old[1].run}, *run;
-		int r;
+		struct err why = {0};
 
-		if (run_entries(pair[0]) > 2 * run_entries(pair[1]))
-			return 0;
-		r = run_merge(ix->dir, ix->repo_id, pair, 2, pack_alive, ix, &run, e);
-		if (r < 0)
-			return r;
-		r = tier_make(ix, run, &t);
-		if (r < 0) {
+		if (run_merge(ix->dir, ix->repo_id, pair, 2, pack_alive, ix, &run, &why) < 0) {
+			log_msg(ix->log, LOG_LEVEL_WARNING, "%s; the index stays in pieces", why.text);
+			return;
+		}
+		if (tier_make(ix, run, &t) < 0) {
 			run_unlink(run);
 			run_free(run);
-			return err_sys(e, r, "the index");
+			return;
 		}
 		pthread_rwlock_wrlock(&ix->lock);
 		ix->n_tiers -= 2;
+		memmove(ix->tiers + at - 1, ix->tiers + at + 1,
+			(ix->n_tiers - (at - 1)) * sizeof(*ix->tiers));
+		tier_place(ix, t);
 		pthread_rwlock_unlock(&ix->lock);
-		/* The array has room for the two that just left it, so this cannot fail. */
-		tier_insert(ix, t);
 		for (int i = 0; i < 2; i++) {
 			run_unlink(old[i].run);
 			tier_free(&old[i]);
 		}
 	}
-	return 0;
+}
+
+/* A run in the cache folder, or in memory when the folder cannot take it: a full disk there must not fail a
+ * backup. */
+static int make_run(struct index *ix, const struct run_input *in, size_t n, struct run **ret, struct err *e)
+{
+	struct err why = {0};
+	int r = run_build(ix->dir, ix->repo_id, in, n, ret, &why);
+
+	if (r < 0 && ix->dir) {
+		log_msg(ix->log, LOG_LEVEL_WARNING, "%s; this part of the index is kept in memory", why.text);
+		return run_build(NULL, ix->repo_id, in, n, ret, e);
+	}
+	if (r < 0 && e)
+		*e = why;
+	return r;
 }
 
 static int add_run(struct index *ix, struct run *run, struct err *e)
@@ -270,7 +299,8 @@ static int add_run(struct index *ix, struct run *run, struct err *e)
 		tier_free(&t);
 		return err_sys(e, r, "the index");
 	}
-	return compact(ix, e);
+	compact(ix);
+	return 0;
 }
 
 static void closedirp(DIR **d)
@@ -392,7 +422,7 @@ static void batch_free(struct batch *b)
 static int batch_flush(struct index *ix, struct batch *b, struct err *e)
 {
 	struct run *run;
-	int r = b->n ? run_build(ix->dir, ix->repo_id, b->in, b->n, &run, e) : 0;
+	int r = b->n ? make_run(ix, b->in, b->n, &run, e) : 0;
 
 	if (!r && b->n)
 		r = add_run(ix, run, e);
@@ -533,7 +563,7 @@ int index_add(struct index *ix, const struct index_pack *packs, size_t n, struct
 		pthread_rwlock_unlock(&ix->lock);
 	}
 	if (!r)
-		r = run_build(ix->dir, ix->repo_id, in, n, &run, e);
+		r = make_run(ix, in, n, &run, e);
 	if (!r)
 		r = add_run(ix, run, e);
 	pthread_mutex_unlock(&ix->changing);
@@ -638,6 +668,9 @@ int index_read(struct index *ix, const struct place *at, void *p, struct err *e)
 	ssize_t n;
 	int r = handle_take(ix, at, &h, e);
 
+	/* Another process may have removed the pack after putting its records elsewhere. */
+	if (r == -ENOENT)
+		return err_set(e, -ENODATA, "object %s is gone", index_object_name(ix, at, name));
 	if (r < 0)
 		return r;
 	n = object_read(h->object, at->off, p, at->len, e);

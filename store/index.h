@@ -47,7 +47,8 @@ int index_add(struct index *ix, const struct index_pack *packs, size_t n, struct
 /* False when no living pack has it. */
 bool index_find(struct index *ix, const struct digest *id, struct place *ret);
 
-/* Reads the record at a place into p (at->len bytes). -EBADMSG when the pack is shorter. */
+/* Reads the record at a place into p (at->len bytes). -EBADMSG when the pack is shorter, -ENODATA when it is
+ * gone. */
 int index_read(struct index *ix, const struct place *at, void *p, struct err *e);
 /* A hint that it will be read. */
 void index_advise(struct index *ix, const struct place *at);

@@ -412,26 +412,16 @@ static void read_copy(fuse_req_t req, struct handle *h, uint64_t off, size_t siz
 		fuse_reply_buf(req, p, (size_t)got);
 }
 
-static void driver_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+/* Replies with [off, off + size), which the file has. */
+static void read_slices(fuse_req_t req, struct handle *h, uint64_t off, size_t size)
 {
-	struct handle *h = handle_of(fi);
 	struct slice slices[SLICES];
 	struct iovec iov[SLICES];
 	unsigned count = SLICES;
-	uint64_t end, total = 0;
+	size_t total = 0;
 	struct err e = {0};
-	int r;
+	int r = file_slices(handle_file(h), off, size, slices, &count, &e);
 
-	(void)ino;
-	end = handle_node(h)->size;
-	if (off < 0 || (uint64_t)off >= end || !size) {
-		fuse_reply_buf(req, NULL, 0);
-		return;
-	}
-	if (size > end - (uint64_t)off)
-		size = (size_t)(end - (uint64_t)off);
-	handle_note_read(h, (uint64_t)off, size);
-	r = file_slices(handle_file(h), (uint64_t)off, size, slices, &count, &e);
 	if (r < 0) {
 		reply_failed(req, handle_node(h), r, &e);
 		return;
@@ -446,7 +436,25 @@ static void driver_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, 
 	for (unsigned i = 0; i < count; i++)
 		slice_release(&slices[i]);
 	if (total != size)
-		read_copy(req, h, (uint64_t)off, size);
+		read_copy(req, h, off, size);
+}
+
+static void driver_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+	uint64_t end = handle_node(h)->size, left = off < 0 || (uint64_t)off >= end ? 0 : end - (uint64_t)off;
+
+	(void)ino;
+	if (size > left)
+		size = (size_t)left;
+	if (!size) {
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	handle_hold(h);
+	handle_note_read(h, (uint64_t)off, size);
+	read_slices(req, h, (uint64_t)off, size);
+	handle_drop(h);
 }
 
 /* ---- writes: EROFS ----

@@ -1,7 +1,8 @@
 /* Open files and the threads that read ahead for them. See handle.h.
  *
- * A handle is counted: one for the client, one for each piece of readahead in the pool's queue. The queue is
- * short; when it is full, readahead is dropped, for then the processors are busy anyway. */
+ * A handle is counted: one for the client, one for each request being served and each piece of readahead in
+ * the pool's queue. The queue is short; when it is full, readahead is dropped, for then the processors are
+ * busy anyway. */
 #include "fs/handle.h"
 
 #include <errno.h>
@@ -61,7 +62,12 @@ int handles_new(const struct handle_options *o, struct handles **ret)
 	return 0;
 }
 
-static void put(struct handle *h)
+void handle_hold(struct handle *h)
+{
+	atomic_fetch_add(&h->refs, 1);
+}
+
+void handle_drop(struct handle *h)
 {
 	if (atomic_fetch_sub(&h->refs, 1) != 1)
 		return;
@@ -110,7 +116,7 @@ void handle_close(struct handle *h)
 	h->prev->next = h->next;
 	h->next->prev = h->prev;
 	pthread_mutex_unlock(&h->all->lock);
-	put(h);
+	handle_drop(h);
 }
 
 struct file *handle_file(const struct handle *h)
@@ -129,7 +135,7 @@ static void fetch(void *arg, unsigned worker)
 
 	(void)worker;
 	file_prefetch(p->h->file, p->off, p->len);
-	put(p->h);
+	handle_drop(p->h);
 	free(p);
 }
 
@@ -152,9 +158,9 @@ void handle_note_read(struct handle *h, uint64_t off, size_t n)
 		if (!p)
 			return;
 		*p = (struct piece){h, s.off, len};
-		atomic_fetch_add(&h->refs, 1);
+		handle_hold(h);
 		if (!pool_try_submit(h->all->pool, fetch, p)) {
-			put(h);
+			handle_drop(h);
 			free(p);
 			return;
 		}

@@ -22,8 +22,13 @@ void handles_free(struct handles *hs);
 
 /* Takes f over, also when it fails (-ENOMEM). */
 int handle_new(struct handles *hs, const struct node *n, struct file *f, struct handle **ret);
-/* The client closed it. What is being read ahead may finish later. */
+/* The client closed it. What is being read ahead, or still held, may finish later. */
 void handle_close(struct handle *h);
+
+/* Keeps the handle and its file alive until handle_drop. A reader needs it: the client can close the file as
+ * soon as it has the reply, which is before the call that sends it has returned. */
+void handle_hold(struct handle *h);
+void handle_drop(struct handle *h);
 
 struct file *handle_file(const struct handle *h);
 const struct node *handle_node(const struct handle *h);

@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.bash"
 
 scratch_new mount-clients
-server_start --data-checksums
+server_start
 
 install -d -o postgres -g postgres "$SCRATCH/server/space"
 pg_sql "$DATA" -d postgres -c "CREATE TABLESPACE space LOCATION '$SCRATCH/server/space'"

@@ -6,12 +6,12 @@ need_root
 pkg_install_postgres
 pkg_install rsync attr gcc libc6-dev
 
-# server_start [INITDB OPTION…]: a server with some MB in it; DATA is its data directory. Two databases, so that there
+# server_start: a server with some MB in it; DATA is its data directory. Two databases, so that there
 # are files with the same bytes; a table with long values; an index; holes made by deletes; an unlogged table.
 server_start() {
 	DATA=$SCRATCH/server/data
 	install -d -o postgres -g postgres "$SCRATCH/server"
-	pg_init "$DATA" "$@"
+	pg_init "$DATA" --data-checksums
 	pg_start "$DATA"
 	pg_sql "$DATA" -d postgres -c "
 		CREATE TABLE t AS SELECT i, md5(i::text) AS m, repeat(chr(65 + i % 26), i % 3000) AS pad
@@ -53,4 +53,11 @@ umount_ours() {
 	assert_ok "$PGSTRATA" umount "$1"
 	! mountpoint -q "$1" || fail "$1 is still mounted"
 	! kill -0 "$pid" 2>/dev/null || grep -q '^State:.Z' "/proc/$pid/status" || fail "daemon $pid is still there"
+}
+
+# assert_between VALUE LOW HIGH [WHAT]: both ends count.
+assert_between() {
+	if [ "$1" -lt "$2" ] || [ "$1" -gt "$3" ]; then
+		fail "${4:-value}: $1 is not between $2 and $3"
+	fi
 }

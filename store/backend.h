@@ -5,8 +5,8 @@
  * thread-safe.
  *
  * Durability: after put or upload_commit the object's bytes are stable; backend_barrier makes the names of
- * everything committed before it stable too. A name may be seen before the barrier, and may be gone again
- * after a power failure. */
+ * everything committed or listed before it, by this handle, stable too. A name may be seen before the
+ * barrier, and may be gone again after a power failure. */
 #pragma once
 
 #include <stddef.h>
@@ -29,6 +29,7 @@ struct backend_ops {
 	void (*advise)(struct object *o, uint64_t off, size_t n);
 	void (*close)(struct object *o);
 	int (*list)(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e);
+	int (*folders)(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e);
 	int (*stat)(struct backend *b, const char *name, uint64_t *size, struct err *e);
 	int (*remove)(struct backend *b, const char *name, struct err *e);
 	int (*upload_begin)(struct backend *b, const char *prefix, struct upload **ret, struct err *e);
@@ -70,6 +71,8 @@ int backend_get(struct backend *b, const char *name, size_t max, void **ret, siz
 
 /* All names that start with "PREFIX/", recursively, in no order. A prefix that does not exist is empty. */
 int backend_list(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e);
+/* The names of the folders right below a prefix (what stands between "PREFIX/" and the next "/"), each once, with size 0. */
+int backend_folders(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e);
 int backend_stat(struct backend *b, const char *name, uint64_t *size, struct err *e);
 /* Removes one; -ENOENT. Durable after the next barrier. */
 int backend_remove(struct backend *b, const char *name, struct err *e);

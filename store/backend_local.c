@@ -69,11 +69,13 @@ static char *path_of(struct backend *b, const char *name)
 	return io_join(((struct local *)b)->root, name);
 }
 
-/* Remembers a folder for the barrier. Takes dir. */
+/* Remembers a folder for the barrier. Takes dir; NULL is -ENOMEM. */
 static int mark_dirty(struct local *l, char *dir)
 {
 	int r = 0;
 
+	if (!dir)
+		return -ENOMEM;
 	pthread_mutex_lock(&l->lock);
 	for (size_t i = 0; i < l->n_dirty; i++)
 		if (!strcmp(l->dirty[i], dir)) {
@@ -110,7 +112,13 @@ static int local_barrier(struct backend *b, struct err *e)
 	for (size_t i = 0; i < n; i++) {
 		if (!r)
 			r = io_sync_dir(dirty[i], e);
-		free(dirty[i]);
+		if (r == -ENOENT)
+			r = 0; /* no folder, no names */
+		/* What was not synced stays to be. */
+		if (r < 0)
+			mark_dirty(l, dirty[i]);
+		else
+			free(dirty[i]);
 	}
 	free(dirty);
 	pthread_mutex_unlock(&l->barrier);
@@ -176,6 +184,7 @@ static int list_dir(struct local *l, const char *name, backend_list_fn *fn, void
 	_cleanup_(freep) char *path = io_join(l->root, name);
 	_cleanup_(closedirp) DIR *d = path ? opendir(path) : NULL;
 	struct dirent *de;
+	bool marked = false;
 
 	if (!path)
 		return err_sys(e, -ENOMEM, "listing %s", name);
@@ -197,10 +206,16 @@ static int list_dir(struct local *l, const char *name, backend_list_fn *fn, void
 				continue;
 			return err_sys(e, -errno, "object %s/%s", path, de->d_name);
 		}
-		if (S_ISDIR(st.st_mode))
+		if (S_ISDIR(st.st_mode)) {
 			r = list_dir(l, child, fn, arg, e);
-		else if (S_ISREG(st.st_mode))
+		} else if (S_ISREG(st.st_mode)) {
+			/* Whoever put it may have been killed before his barrier, and the caller may build
+			 * on it. */
+			if (!marked && (r = mark_dirty(l, strdup(path))) < 0)
+				return err_sys(e, r, "listing %s", path);
+			marked = true;
 			r = fn(arg, child, (uint64_t)st.st_size);
+		}
 		if (r)
 			return r;
 	}
@@ -210,6 +225,30 @@ static int list_dir(struct local *l, const char *name, backend_list_fn *fn, void
 static int local_list(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e)
 {
 	return list_dir((struct local *)b, prefix, fn, arg, e);
+}
+
+static int local_folders(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e)
+{
+	_cleanup_(freep) char *path = path_of(b, prefix);
+	_cleanup_(closedirp) DIR *d = path ? opendir(path) : NULL;
+	struct dirent *de;
+
+	if (!path)
+		return err_sys(e, -ENOMEM, "listing %s", prefix);
+	if (!d)
+		return errno == ENOENT ? 0 : err_sys(e, -errno, "listing %s", path);
+	for (errno = 0; (de = readdir(d)); errno = 0) {
+		struct stat st;
+		int r;
+
+		if (de->d_name[0] == '.' || fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+			!S_ISDIR(st.st_mode))
+			continue;
+		r = fn(arg, de->d_name, 0);
+		if (r)
+			return r;
+	}
+	return errno ? err_sys(e, -errno, "listing %s", path) : 0;
 }
 
 static int local_stat(struct backend *b, const char *name, uint64_t *size, struct err *e)
@@ -240,7 +279,7 @@ static int local_remove(struct backend *b, const char *name, struct err *e)
 	if (unlink(path) < 0)
 		return err_sys(e, -errno, "removing object %s", path);
 	dir = parent_of(path);
-	if (!dir || mark_dirty((struct local *)b, dir) < 0)
+	if (mark_dirty((struct local *)b, dir) < 0)
 		return err_sys(e, -ENOMEM, "object %s", name);
 	return 0;
 }
@@ -332,7 +371,7 @@ static int local_upload_commit(struct upload *base, const char *name, struct err
 	if (r < 0)
 		return r;
 	dir = strdup(u->file.dir);
-	if (!dir || mark_dirty(l, dir) < 0)
+	if (mark_dirty(l, dir) < 0)
 		return err_sys(e, -ENOMEM, "object %s", name);
 	return 0;
 }
@@ -364,6 +403,7 @@ static const struct backend_ops ops = {
 	.advise = local_advise,
 	.close = local_close,
 	.list = local_list,
+	.folders = local_folders,
 	.stat = local_stat,
 	.remove = local_remove,
 	.upload_begin = local_upload_begin,

@@ -260,6 +260,11 @@ static void seal(void *arg, unsigned worker)
 		return;
 	}
 	pthread_mutex_lock(&p->done_lock);
+	if (p->failed) {
+		pthread_mutex_unlock(&p->done_lock);
+		packer_free(k);
+		return;
+	}
 	packer_entries(k, &n);
 	p->held[p->n_held++] = k;
 	p->held_entries += n;
@@ -300,20 +305,26 @@ int packing_put(struct packing *p, const struct record *rec, const struct digest
 	struct lane *lane = &p->lanes[rec->kind != RECORD_CHUNK];
 	struct packer *full = NULL;
 	struct claim **at;
+	struct err why = {0};
 	int r = failure(p, e);
 
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&lane->lock);
 	if (!lane->packer)
-		r = packer_new(p->store->backend, p->store->id, &lane->packer, e);
+		r = packer_new(p->store->backend, p->store->id, &lane->packer, &why);
 	if (!r)
-		r = packer_add(lane->packer, rec, id, e);
+		r = packer_add(lane->packer, rec, id, &why);
 	if (!r && packer_size(lane->packer) >= PACK_TARGET)
 		full = MOVE(lane->packer);
+	/* A pack with a hole must never be finished, whoever puts next. */
+	if (r < 0) {
+		fail(p, r, &why);
+		packer_free(MOVE(lane->packer));
+	}
 	pthread_mutex_unlock(&lane->lock);
 	if (r < 0)
-		return r;
+		return failure(p, e);
 	pthread_mutex_lock(&p->claims_lock);
 	at = find(p, id);
 	if (*at)

@@ -69,6 +69,11 @@ int backend_list(struct backend *b, const char *prefix, backend_list_fn *fn, voi
 	return b->ops->list(b, prefix, fn, arg, e);
 }
 
+int backend_folders(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e)
+{
+	return b->ops->folders(b, prefix, fn, arg, e);
+}
+
 int backend_stat(struct backend *b, const char *name, uint64_t *size, struct err *e)
 {
 	return b->ops->stat(b, name, size, e);

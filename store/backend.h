@@ -71,7 +71,8 @@ int backend_get(struct backend *b, const char *name, size_t max, void **ret, siz
 
 /* All names that start with "PREFIX/", recursively, in no order. A prefix that does not exist is empty. */
 int backend_list(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e);
-/* The names of the folders right below a prefix (what stands between "PREFIX/" and the next "/"), each once, with size 0. */
+/* The names of the folders right below a prefix (what stands between "PREFIX/" and the next "/"), each once,
+ * with size 0. */
 int backend_folders(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e);
 int backend_stat(struct backend *b, const char *name, uint64_t *size, struct err *e);
 /* Removes one; -ENOENT. Durable after the next barrier. */

@@ -58,6 +58,11 @@ void decoder_free(struct decoder *d)
 	free(d);
 }
 
+struct codec *decoder_codec(struct decoder *d)
+{
+	return d->codec;
+}
+
 static int need(struct scratch *s, size_t n, struct err *e)
 {
 	uint8_t *p;

@@ -17,6 +17,9 @@ struct decoder;
 int decoder_new(struct decoder **ret);
 void decoder_free(struct decoder *d); /* fine on NULL */
 
+/* Its codec, for unpacking something else. */
+struct codec *decoder_codec(struct decoder *d);
+
 /* What a chain gave. The bytes are the decoder's, until its next use. */
 struct decoded {
 	const uint8_t *raw; /* the chunk */

@@ -16,6 +16,13 @@ struct digest {
 
 /* SHA-256 of n bytes. Thread-safe. */
 struct digest digest_of(const void *p, size_t n);
+/* The same over bytes that come in pieces. One thread at a time. */
+struct digester;
+struct digester *digester_new(void); /* NULL without memory */
+void digester_add(struct digester *d, const void *p, size_t n);
+struct digest digester_end(struct digester *d); /* once */
+void digester_free(struct digester *d);		/* fine on NULL */
+
 char *digest_hex(const struct digest *d, char out[DIGEST_HEX]);
 bool digest_parse(const char *hex, struct digest *ret); /* exactly 64 lower-case hex digits */
 

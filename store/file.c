@@ -16,6 +16,8 @@ static const uint8_t zeroes[ZEROES];
 
 struct file {
 	struct store *store;
+	const struct file_source *source; /* NULL: the content's map */
+	void *source_arg;
 	struct content content;
 	uint8_t *inlined; /* our copy */
 	uint32_t chunk;	  /* its size */
@@ -54,10 +56,29 @@ int file_open(struct store *s, const struct content *c, struct file **ret, struc
 	return 0;
 }
 
+int file_open_source(struct store *s, uint64_t size, uint32_t chunk, const struct file_source *source,
+	void *arg, struct file **ret, struct err *e)
+{
+	struct file *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return err_sys(e, -ENOMEM, "opening a file");
+	f->store = s;
+	f->source = source;
+	f->source_arg = arg;
+	f->content.size = size;
+	f->chunk = chunk;
+	pthread_mutex_init(&f->lock, NULL);
+	*ret = f;
+	return 0;
+}
+
 void file_free(struct file *f)
 {
 	if (!f)
 		return;
+	if (f->source)
+		f->source->free(f->source_arg);
 	blob_release(f->leaf);
 	pthread_mutex_destroy(&f->lock);
 	free(f->inlined);
@@ -135,14 +156,17 @@ static int chunk_slice(struct file *f, uint64_t n, struct slice *ret, struct err
 		*ret = (struct slice){f->inlined, (size_t)f->content.size, NULL};
 		return 0;
 	}
-	r = file_chunk_ref(f, n, &id, e);
-	if (r < 0)
-		return r;
-	if (digest_is_zero(&id)) {
-		*ret = (struct slice){zeroes, chunk_len(f, n), NULL};
-		return 0;
+	if (f->source) {
+		r = f->source->get(f->source_arg, f->store, n, &id, &b, e);
+	} else {
+		r = file_chunk_ref(f, n, &id, e);
+		if (!r && digest_is_zero(&id)) {
+			*ret = (struct slice){zeroes, chunk_len(f, n), NULL};
+			return 0;
+		}
+		if (!r)
+			r = repo_blob(f->store, &id, RECORD_CHUNK, &b, e);
 	}
-	r = repo_blob(f->store, &id, RECORD_CHUNK, &b, e);
 	if (r < 0)
 		return r;
 	if (blob_len(b) != chunk_len(f, n)) {
@@ -231,7 +255,7 @@ void file_advise(struct file *f, uint64_t off, size_t n)
 {
 	uint64_t end = off + n < f->content.size ? off + n : f->content.size;
 
-	if (f->inlined)
+	if (f->inlined || f->source)
 		return;
 	for (uint64_t k = off / f->chunk; k * f->chunk < end; k++) {
 		struct digest id;
@@ -250,7 +274,7 @@ static int seek(struct file *f, uint64_t off, bool hole, uint64_t *ret, struct e
 {
 	if (off >= f->content.size)
 		return -ENXIO;
-	if (f->inlined) {
+	if (f->inlined || f->source) {
 		*ret = hole ? f->content.size : off;
 		return 0;
 	}

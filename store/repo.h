@@ -44,3 +44,14 @@ int repo_blob(
  * leaf where that is the right one. */
 struct file;
 int file_chunk_ref(struct file *f, uint64_t n, struct digest *ret, struct err *e);
+
+/* A file whose chunks do not come from a map. get gives chunk n pinned, and the name to blame it by; free
+ * ends arg. */
+struct file_source {
+	int (*get)(
+		void *arg, struct store *s, uint64_t n, struct digest *id, struct blob **ret, struct err *e);
+	void (*free)(void *arg);
+};
+/* Takes arg when it succeeds. chunk: bytes of each but the last, a power of two. */
+int file_open_source(struct store *s, uint64_t size, uint32_t chunk, const struct file_source *source,
+	void *arg, struct file **ret, struct err *e);

@@ -1,0 +1,42 @@
+/* The WAL archive: one immutable object for each file that a server archives (segments, .history, .backup,
+ * .partial), named as the server names it. Format: store/README.md, "WAL file".
+ *
+ * The store gives no meaning to the names. An object is visible and durable when wal_put returns, without a
+ * snapshot; it is made of frames that unpack alone, so a read at any offset decodes one of them. All
+ * functions are thread-safe. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/err.h"
+#include "store/digest.h"
+#include "store/file.h"
+#include "store/store.h"
+
+#define WAL_NAME_LEN 63 /* [A-Za-z0-9._-], starting with a letter or digit */
+#define WAL_FILE_MAX \
+	(1ull << 30) /* the largest segment size of PostgreSQL (xlog_internal.h: WalSegMaxSize) */
+
+struct wal_info {
+	uint64_t size;	      /* of the file */
+	uint64_t stored;      /* of its object */
+	struct digest digest; /* SHA-256 of the file's bytes */
+};
+
+/* Archives the `size` bytes behind fd as `name`. threads 0: all processors. *ret_known: the same bytes were
+ * there already, which is success. -EEXIST: other bytes are there; they stay. */
+int wal_put(struct store *s, const char *cluster, const char *name, int fd, uint64_t size, unsigned threads,
+	bool *ret_known, struct err *e);
+
+/* -ENOENT, -EBADMSG. */
+int wal_stat(struct store *s, const char *cluster, const char *name, struct wal_info *ret, struct err *e);
+
+/* Opens for reading; file_free it. */
+int wal_open(struct store *s, const char *cluster, const char *name, struct file **ret, struct err *e);
+
+/* The archive is kept in groups that sort as their names do: all names of a group come before those of the
+ * next. Both lists are sorted, NULL-terminated, and freed with strv_free. A cluster without WAL has none. */
+int wal_groups(struct store *s, const char *cluster, char ***ret, struct err *e);
+int wal_names(struct store *s, const char *cluster, const char *group, char ***ret, struct err *e);

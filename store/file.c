@@ -269,16 +269,42 @@ void file_advise(struct file *f, uint64_t off, size_t n)
 	}
 }
 
+/* How many chunks from n on, which is zero, its map says to be zero in one word. */
+static int zero_span(struct file *f, uint64_t n, uint64_t *ret, struct err *e)
+{
+	*ret = 1;
+	for (unsigned up = f->content.height; up > 0; up--) {
+		/* A node `up` levels above the chunks is what a map of so many less calls a chunk. */
+		struct content above = f->content;
+		uint64_t span = (uint64_t)1 << (MAP_SHIFT * up);
+		struct digest id;
+		int r;
+
+		above.height = (uint8_t)(above.height - up);
+		r = map_find(f->store, &above, n / span, &id, e);
+		if (r < 0)
+			return r;
+		if (digest_is_zero(&id)) {
+			*ret = span - n % span;
+			return 0;
+		}
+	}
+	return 0;
+}
+
 /* The first chunk at or after off that is zero, or is not; the end counts as a hole. */
 static int seek(struct file *f, uint64_t off, bool hole, uint64_t *ret, struct err *e)
 {
+	uint64_t chunks;
+
 	if (off >= f->content.size)
 		return -ENXIO;
 	if (f->inlined || f->source) {
 		*ret = hole ? f->content.size : off;
 		return 0;
 	}
-	for (uint64_t n = off / f->chunk; n * f->chunk < f->content.size; n++) {
+	chunks = map_chunks(f->content.size, f->content.chunk_shift);
+	for (uint64_t n = off / f->chunk, step; n < chunks; n += step) {
 		struct digest id;
 		int r = file_chunk_ref(f, n, &id, e);
 
@@ -288,6 +314,11 @@ static int seek(struct file *f, uint64_t off, bool hole, uint64_t *ret, struct e
 			*ret = n * f->chunk > off ? n * f->chunk : off;
 			return 0;
 		}
+		step = 1;
+		if (!hole)
+			r = zero_span(f, n, &step, e);
+		if (r < 0)
+			return r;
 	}
 	if (!hole)
 		return -ENXIO;

@@ -273,6 +273,15 @@ static int check_path(const char *path, struct err *e)
 	}
 }
 
+/* What the tree could not hold must not be found when it is read. */
+static int check_meta(const char *path, const struct meta *m, struct err *e)
+{
+	if (m->mode > 07777 || m->mtime.nsec > 999999999)
+		return err_set(e, -EINVAL, "%s: mode 0%o or time with %u nanoseconds is impossible", path,
+			m->mode, m->mtime.nsec);
+	return 0;
+}
+
 static int sort_entry(struct ingest *in, const char *path, const struct entry *en, struct err *e)
 {
 	_cleanup_(buf_free) struct buf b = {0};
@@ -295,6 +304,8 @@ static int add_entry(struct ingest *in, const char *path, const struct entry *en
 	if (r < 0)
 		return r;
 	r = check_path(path, &why);
+	if (!r)
+		r = check_meta(path, &en->meta, &why);
 	if (!r)
 		r = sort_entry(in, path, en, &why);
 	return r < 0 ? give(in, r, &why, e) : 0;
@@ -350,6 +361,8 @@ static int file_make(struct ingest *in, const char *path, const struct meta *m, 
 	struct ingest_file *f = calloc(1, sizeof(*f));
 	int r = check_path(path, e);
 
+	if (!r)
+		r = check_meta(path, m, e);
 	if (!f) {
 		if (fd >= 0)
 			close(fd);
@@ -584,6 +597,9 @@ int ingest_file(
 	if (r < 0)
 		return give(in, r, &why, e);
 	f->size = size;
+	/* An empty file has no job to find this out. */
+	if (!size)
+		r = read_exactly(f, 0, NULL, 0, &why);
 	for (uint64_t off = 0; off < size;) {
 		uint64_t left = size - off, most = (uint64_t)in->chunk * JOB_CHUNKS;
 		size_t len = (size_t)(left < most ? left : most);

@@ -45,8 +45,8 @@ int ingest_new(struct store *s, const char *cluster, enum snapshot_kind kind, co
 void ingest_free(struct ingest *in);
 
 /* Paths are relative ("data/base/1/1259"), without empty, "." or ".." parts (-EINVAL), and unique (-EEXIST,
- * found at publish at the latest). Missing parent directories get mode 0700 and the child's owner. meta is
- * copied. */
+ * found at publish at the latest); mode and mtime are within their ranges (-EINVAL). Missing parent
+ * directories get mode 0700 and the child's owner. meta is copied. */
 int ingest_dir(struct ingest *in, const char *path, const struct meta *m, struct err *e);
 int ingest_symlink(
 	struct ingest *in, const char *path, const struct meta *m, const char *target, struct err *e);

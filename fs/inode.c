@@ -1,7 +1,7 @@
 /* Inode numbers are arithmetic, and the table only remembers what the kernel holds.
  *
  * A client may compare inode numbers hours apart: tar and rsync find hard links by them, find detects loops,
- *a kernel that forgot a directory under memory pressure looks it up again and marks the inode bad if the same
+ * a kernel that forgot a directory under memory pressure looks it up again and marks the inode bad if the same
  * name suddenly has another number. A counter handed out at lookup would need every number to be remembered
  * for ever. So a number is computed from the place in the tree:
  *
@@ -24,9 +24,9 @@
  * by the provider; two entries that claim one number are told apart here, by directory and position.
  *
  * The kernel's protocol: each reply to LOOKUP, and each entry of READDIRPLUS but "." and "..", adds one
- *lookup to the inode; FORGET takes some away; at zero the kernel holds nothing and the node is dropped. No
- *FORGET arrives while a request on the same inode is being served, but copies are handed out all the same, so
- *that nothing here depends on it.
+ * lookup to the inode; FORGET takes some away; at zero the kernel holds nothing and the node is dropped. No
+ * FORGET arrives while a request on the same inode is being served, but copies are handed out all the same, so
+ * that nothing here depends on it.
  *
  * Non-goal: names. A node is found by number only. */
 #include "fs/inode.h"

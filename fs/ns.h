@@ -10,7 +10,7 @@
  *	ns_snapshot   the tree of a snapshot, with info.json beside it
  *
  * Objects live until the mount ends. All operations are called from any thread, with no lock held. They
- *return 0 or -errno with a text in *e; whoever calls them logs it. */
+ * return 0 or -errno with a text in *e; whoever calls them logs it. */
 #pragma once
 
 #include "fs/node.h"

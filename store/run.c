@@ -20,7 +20,7 @@
 #define HEAD 64
 #define ENTRY 48
 #define BUCKET 8 /* entries a place of the fan-out, on average */
-#define CHECKED                                                                                            \
+#define CHECKED \
 	(16u << 20) /* runs up to this are checked whole when opened; larger ones were synced when written \
 		     */
 #define WRITE_BUFFER (1u << 20)

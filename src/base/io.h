@@ -2,12 +2,11 @@
  *
  * A new file becomes visible in one step and only when its bytes are on stable storage:
  *
- *	newfile_open -> write(fd) or newfile_write … -> newfile_sync -> newfile_link | newfile_rename ->
- *io_sync_dir
+ *	newfile_open -> newfile_write … -> newfile_sync -> newfile_link | newfile_rename -> io_sync_dir
  *
  * The bytes are written to an unnamed inode (O_TMPFILE) where the file system has them, so that a crash
- *leaves nothing behind; elsewhere to a temporary name in the same directory. Linking fails with -EEXIST when
- *the name is taken (put-if-absent). The directory's fsync is separate because many files share one. */
+ * leaves nothing behind; elsewhere to a temporary name in the same directory. Linking fails with -EEXIST when
+ * the name is taken (put-if-absent). The directory's fsync is separate because many files share one. */
 #pragma once
 
 #include <stdbool.h>

@@ -11,8 +11,8 @@
  *			{0},
  *		};
  *		const struct cmd_usage usage = {
- *			.verb = "thing", .args = "ID DIR", .min_args = 2, .max_args = 2, .takes =
- *TAKES_CLUSTER, .about = "does the thing", .options = options,
+ *			.verb = "thing", .args = "ID DIR", .min_args = 2, .max_args = 2,
+ *			.takes = TAKES_CLUSTER, .about = "does the thing", .options = options,
  *		};
  *
  *		if (!cmd_parse(c, &usage, argc, argv))

@@ -1,13 +1,13 @@
 /* A client of the mount for what shell tools cannot do. Prints what it counted; says what was wrong and
- *exits 1.
+ * exits 1.
  *
  *	client random A B COUNT SEED     reads of random places and sizes in both files are the same
  *	client mmap A B                  so are the pages of both, mapped, in a scattered order
  *	client tree A B                  every file of A can be read in B with the same bytes, or is an error
- *(EIO, or ENOENT); prints how many of both there are client threads N A B             N threads compare the
- *files at once, each from another place client dir DIR                   readdir, telldir, seekdir, rewinddir
- *agree; prints the number of entries client writes DIR FILE           everything that writes is EROFS; FILE
- *is in DIR */
+ *	                                 (EIO, or ENOENT); prints how many of both there are
+ *	client threads N A B             N threads compare the files at once, each from another place
+ *	client dir DIR                   readdir, telldir, seekdir, rewinddir agree; prints the number of entries
+ *	client writes DIR FILE           everything that writes is EROFS; FILE is in DIR */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>

@@ -4,7 +4,7 @@
  *	CHECK_MAIN(suite)
  *
  * Random tests draw from check_rand, whose seed is 1 unless PGSTRATA_SEED says another number, or "random";
- *the seed is printed when a test failed. Linked into one program only, hence all static. */
+ * the seed is printed when a test failed. Linked into one program only, hence all static. */
 #pragma once
 
 #include <check.h>

@@ -251,9 +251,13 @@ void file_prefetch(struct file *f, uint64_t off, size_t n)
 	}
 }
 
+/* Records closer than this are fetched as one: a read of the gap costs less than a second one. */
+#define ADVISE_GAP (32u << 10)
+
 void file_advise(struct file *f, uint64_t off, size_t n)
 {
 	uint64_t end = off + n < f->content.size ? off + n : f->content.size;
+	struct place run = {0}; /* of neighbours in one pack; len 0: none yet */
 
 	if (f->inlined || f->source)
 		return;
@@ -262,11 +266,22 @@ void file_advise(struct file *f, uint64_t off, size_t n)
 		struct place at;
 
 		if (file_chunk_ref(f, k, &id, NULL) < 0)
-			return;
-		if (!digest_is_zero(&id) && !cache_has(f->store->cache, &id) &&
-			index_find(f->store->index, &id, &at))
-			index_advise(f->store->index, &at);
+			break;
+		if (digest_is_zero(&id) || cache_has(f->store->cache, &id) ||
+			!index_find(f->store->index, &id, &at))
+			continue;
+		if (run.len && at.pack == run.pack && at.off >= run.off &&
+			at.off - run.off <= (uint64_t)run.len + ADVISE_GAP) {
+			if (at.off - run.off + at.len > run.len)
+				run.len = at.off - run.off + at.len;
+			continue;
+		}
+		if (run.len)
+			index_advise(f->store->index, &run);
+		run = at;
 	}
+	if (run.len)
+		index_advise(f->store->index, &run);
 }
 
 /* How many chunks from n on, which is zero, its map says to be zero in one word. */

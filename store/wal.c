@@ -422,6 +422,8 @@ static int load_table(struct walfile *w, const uint8_t tail[TRAILER], struct err
 		return r;
 	if (crc32c(0, table, len) != cur_u32(&crc))
 		return err_set(e, -EBADMSG, "object %s: its table of frames is damaged", w->name);
+	/* Whoever opens a segment reads all of it. */
+	object_advise(w->object, 0, (size_t)end);
 	c = cur_of(table, len);
 	for (uint32_t i = 0; i < w->n; i++) {
 		struct frame *f = &w->frames[i];

@@ -17,6 +17,7 @@ struct fs {
 	struct complaints *complaints;
 	struct handles *handles;
 	struct ns_object *root;
+	void *session;	   /* libfuse's, for the driver; NULL without a mount */
 	uint32_t uid, gid; /* of what the mount itself makes up */
 };
 

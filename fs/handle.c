@@ -38,6 +38,7 @@ struct piece {
 	struct handle *h;
 	uint64_t off;
 	size_t len;
+	struct span advise; /* to be fetched from disk first, for this piece and those after it */
 };
 
 int handles_new(const struct handle_options *o, struct handles **ret)
@@ -134,6 +135,8 @@ static void fetch(void *arg, unsigned worker)
 	struct piece *p = arg;
 
 	(void)worker;
+	if (p->advise.len)
+		file_advise(p->h->file, p->advise.off, p->advise.len);
 	file_prefetch(p->h->file, p->off, p->len);
 	handle_drop(p->h);
 	free(p);
@@ -141,7 +144,7 @@ static void fetch(void *arg, unsigned worker)
 
 void handle_note_read(struct handle *h, uint64_t off, size_t n)
 {
-	struct span s;
+	struct span s, advise;
 
 	/* One chunk or none beyond it: the reader has it decoded by the time a thread is awake. */
 	if (h->node.flags & NODE_INLINED || h->node.size <= file_chunk_size(h->file))
@@ -149,6 +152,7 @@ void handle_note_read(struct handle *h, uint64_t off, size_t n)
 	pthread_mutex_lock(&h->lock);
 	s = readahead_note(&h->ra, off, n, h->node.size, h->all->limit);
 	pthread_mutex_unlock(&h->lock);
+	advise = s;
 	while (s.len) {
 		size_t len = s.len < PIECE ? (size_t)s.len : PIECE - (size_t)(s.off % PIECE);
 		struct piece *p = malloc(sizeof(*p));
@@ -157,7 +161,8 @@ void handle_note_read(struct handle *h, uint64_t off, size_t n)
 			len = (size_t)s.len;
 		if (!p)
 			return;
-		*p = (struct piece){h, s.off, len};
+		*p = (struct piece){h, s.off, len, advise};
+		advise.len = 0;
 		handle_hold(h);
 		if (!pool_try_submit(h->all->pool, fetch, p)) {
 			handle_drop(h);

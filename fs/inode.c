@@ -219,6 +219,22 @@ bool inode_get(struct inode_table *t, uint64_t ino, struct node *ret)
 	return in != NULL;
 }
 
+bool inode_first_open(struct inode_table *t, uint64_t ino)
+{
+	struct shard *s = shard_of(t, ino);
+	struct inode *in;
+	bool first = false;
+
+	pthread_mutex_lock(&s->lock);
+	in = *find(s, ino);
+	if (in) {
+		first = !(in->node.flags & NODE_OPENED);
+		in->node.flags |= NODE_OPENED;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return first;
+}
+
 void inode_forget(struct inode_table *t, uint64_t ino, uint64_t count)
 {
 	struct shard *s = shard_of(t, ino);

@@ -27,6 +27,9 @@ int inode_learn(struct inode_table *t, const struct node *n, struct err *e);
 /* A copy of the node, or false when the kernel cannot know that number. Thread-safe. */
 bool inode_get(struct inode_table *t, uint64_t ino, struct node *ret);
 
+/* True the first time it is called since the kernel learned of that number. Thread-safe. */
+bool inode_first_open(struct inode_table *t, uint64_t ino);
+
 /* The kernel forgets `count` lookups; the last one drops the node. Thread-safe. */
 void inode_forget(struct inode_table *t, uint64_t ino, uint64_t count);
 

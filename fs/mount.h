@@ -20,7 +20,7 @@ struct mount_options {
 	struct log *log;    /* may be NULL */
 };
 
-/* Called once when the kernel has the mount: requests wait from now on and are answered soon. */
+/* Called once when the mount has answered its first request, on a thread of its own. */
 typedef void mount_ready_fn(void *arg);
 
 /* Mounts, serves until the mount is taken away or SIGTERM, SIGINT or SIGHUP arrives, and unmounts. Returns 0

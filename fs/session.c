@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@
 #include "fs/mountpoint.h"
 #include "src/base/buf.h"
 #include "src/base/clean.h"
+
+#define READAHEAD_KB 1024 /* the largest request of the kernel */
 
 /* libfuse's log function has no argument to find ours by. Set by the one mount_run of the process before its
  * threads start, and reset after they ended. */
@@ -97,8 +100,28 @@ static void widen_readahead(const char *mountpoint)
 	f = fopen(path, "we");
 	if (!f)
 		return;
-	fprintf(f, "%d\n", 1024);
+	fprintf(f, "%d\n", READAHEAD_KB);
 	fclose(f);
+}
+
+struct greeter {
+	const struct mount_options *o;
+	mount_ready_fn *ready;
+	void *arg;
+};
+
+/* A thread that asks the mount for its root while the loop begins to serve: what it does then must come after the
+ * kernel's first request, which sets the readahead, and only now it is true that the mount answers. */
+static void *greet(void *arg)
+{
+	struct greeter *g = arg;
+	struct stat st;
+
+	if (stat(g->o->mountpoint, &st) < 0)
+		return NULL; /* ended before it began */
+	widen_readahead(g->o->mountpoint);
+	g->ready(g->arg);
+	return NULL;
 }
 
 /* The three signals go to this thread alone, where the handlers find the loop waiting. */
@@ -113,21 +136,32 @@ static void let_signals_through(int how)
 	pthread_sigmask(how, &set, NULL);
 }
 
-static int serve(struct fuse_session *se, const struct mount_options *o)
+static int serve(struct fuse_session *se, const struct mount_options *o, struct greeter *g)
 {
 	struct fuse_loop_config *cfg = fuse_loop_cfg_create();
 	/* Requests wait for the disk, so there are more threads than processors; all stay, for starting one
 	 * costs more than keeping it. */
 	unsigned threads = o->threads ? o->threads : 2 * pool_cpus() + 2;
+	pthread_t greeting;
 	int r;
 
 	if (!cfg)
 		return -ENOMEM;
+	r = -pthread_create(&greeting, NULL, greet, g);
+	if (r < 0) {
+		fuse_loop_cfg_destroy(cfg);
+		return r;
+	}
+	let_signals_through(SIG_UNBLOCK);
 	fuse_loop_cfg_set_clone_fd(cfg, 1);
 	fuse_loop_cfg_set_max_threads(cfg, threads);
 	fuse_loop_cfg_set_idle_threads(cfg, threads);
 	r = fuse_session_loop_mt(se, cfg);
+	let_signals_through(SIG_BLOCK);
 	fuse_loop_cfg_destroy(cfg);
+	/* Without a server the greeting would wait for ever. */
+	fuse_session_unmount(se);
+	pthread_join(greeting, NULL);
 	/* A positive value is the signal that ended it. */
 	return r < 0 ? r : 0;
 }
@@ -139,6 +173,7 @@ int mount_run(struct store *s, const struct mount_options *o, mount_ready_fn *re
 		.log = o->log,
 		.cache_bytes = o->cache_bytes,
 	};
+	struct greeter g = {o, ready, arg};
 	struct fuse_session *se;
 	struct fs fs;
 	int r = fs_init(&fs, s, &fo, e);
@@ -149,7 +184,7 @@ int mount_run(struct store *s, const struct mount_options *o, mount_ready_fn *re
 	session_log.serving = false;
 	session_log.text[0] = '\0';
 	fuse_set_log_func(take_message);
-	se = session_new(&fs, o);
+	se = fs.session = session_new(&fs, o);
 	if (!se || fuse_set_signal_handlers(se) < 0) {
 		r = err_set(e, -EIO, "cannot set up FUSE: %s", session_log.text);
 	} else if (fuse_session_mount(se, o->mountpoint) < 0) {
@@ -157,14 +192,10 @@ int mount_run(struct store *s, const struct mount_options *o, mount_ready_fn *re
 			session_log.text[0] ? session_log.text : "fusermount3 failed");
 	} else {
 		session_log.serving = true;
-		widen_readahead(o->mountpoint);
-		ready(arg);
-		let_signals_through(SIG_UNBLOCK);
-		r = serve(se, o);
-		let_signals_through(SIG_BLOCK);
+		r = serve(se, o, &g);
 		if (r < 0)
 			err_sys(e, r, "serving %s", o->mountpoint);
-		fuse_session_unmount(se);
+		fuse_session_unmount(se); /* unless it is done */
 	}
 	if (se) {
 		fuse_remove_signal_handlers(se);

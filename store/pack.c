@@ -2,6 +2,7 @@
 #include "store/pack.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -32,8 +33,9 @@ struct packer {
 
 char *pack_object_name(const struct digest *pack, char out[PACK_NAME_MAX])
 {
-	memcpy(out, "packs/", 6);
-	digest_hex(pack, out + 6);
+	char hex[DIGEST_HEX];
+
+	snprintf(out, PACK_NAME_MAX, "packs/%s", digest_hex(pack, hex));
 	return out;
 }
 

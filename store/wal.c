@@ -30,7 +30,6 @@
 #define BATCH 64 /* frames compressed at a time: 4 MiB in, at most as much out */
 #define OBJECT_NAME 192
 
-CLEANUP_DEFINE(struct object, object_close)
 CLEANUP_DEFINE(struct upload, upload_free)
 CLEANUP_DEFINE(struct pool, pool_free)
 

@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 scratch_new import-killed
-# shellcheck source=../import_lib.sh
+# shellcheck source-path=SCRIPTDIR source=../import_lib.sh
 . "$LIB_ROOT/tests/import_lib.sh"
 server_new
 repo_new

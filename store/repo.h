@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ struct store {
 
 	pthread_mutex_t refreshing; /* rank: above the index's; guards refreshed_ns */
 	uint64_t refreshed_ns; /* when the index last began to look for packs, CLOCK_MONOTONIC; 0: not yet */
+	atomic_ullong snapshot_ns; /* when a snapshot was last loaded; 0: never */
 
 	pthread_mutex_t lock;	   /* rank: leaf; guards what follows */
 	struct decoder **decoders; /* idle ones */

@@ -356,6 +356,7 @@ int snapshot_load(struct store *s, const char *cluster, enum snapshot_kind kind,
 	if (!id_is_safe(id))
 		return err_set(e, -ENOENT, "\"%s\" is not a snapshot's id", id);
 	object_name(name, cluster, kind, id);
+	atomic_store(&s->snapshot_ns, clock_mono_ns());
 	r = backend_get(s->backend, name, SNAPSHOT_MAX, &p, &n, e);
 	if (r == -ENOENT)
 		return err_set(e, r, "no %s snapshot %s of cluster \"%s\"", kind_names[kind], id, cluster);

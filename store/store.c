@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "src/base/buf.h"
@@ -27,7 +26,7 @@
 #define CHAIN_OFF UINT32_MAX
 #define LEVEL_DEFAULT 2
 #define CACHE_DEFAULT (64u << 20)
-#define REFRESH_NS 200000000ull /* missing chunks ask the backend for new packs at most this often */
+#define REFRESH_NS 1000000000ull /* missing chunks ask the backend for new packs at most this often */
 #define VERSION 1
 
 CLEANUP_DEFINE(struct store, store_free)
@@ -241,29 +240,32 @@ const struct store_settings *store_settings(const struct store *s)
 	return &s->settings;
 }
 
-/* Makes sure that the index was brought up to date by a look that began at or after `since`. Threads that
- * miss chunks at the same time share a look; in a damaged repository, where every miss is in vain, looks are
- * REFRESH_NS apart. */
+/* Makes sure that the index was brought up to date by a look for packs that began at or after `since`. Threads that miss
+ * chunks at the same time share it. */
 static int refresh_since(struct store *s, uint64_t since, struct err *e)
 {
-	uint64_t now;
 	int r = 0;
 
 	pthread_mutex_lock(&s->refreshing);
-	now = clock_mono_ns();
 	if (s->refreshed_ns < since) {
-		if (s->refreshed_ns && now - s->refreshed_ns < REFRESH_NS) {
-			struct timespec rest = {.tv_nsec = (long)(REFRESH_NS - (now - s->refreshed_ns))};
+		uint64_t now = clock_mono_ns();
 
-			nanosleep(&rest, NULL);
-			now = clock_mono_ns();
-		}
 		r = index_sync(s->index, e);
 		if (!r)
 			s->refreshed_ns = now;
 	}
 	pthread_mutex_unlock(&s->refreshing);
 	return r;
+}
+
+/* What is new enough to believe that a chunk is missing: a look after the last snapshot was loaded, for a snapshot is
+ * published after its chunks, and after the last second, in which a prune may have moved it. */
+static uint64_t believable(struct store *s)
+{
+	uint64_t snapshot = atomic_load(&s->snapshot_ns), now = clock_mono_ns();
+	uint64_t recent = now > REFRESH_NS ? now - REFRESH_NS : 1;
+
+	return snapshot > recent ? snapshot : recent;
 }
 
 int store_usage(struct store *s, uint64_t *ret_bytes, struct err *e)
@@ -318,7 +320,6 @@ static int load_blob(void *arg, const struct digest *id, uint8_t **ret, size_t *
 {
 	struct store *s = arg;
 	struct decoder *d = repo_take_decoder(s);
-	uint64_t began = clock_mono_ns();
 	int r;
 
 	if (!d)

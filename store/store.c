@@ -326,7 +326,7 @@ static int load_blob(void *arg, const struct digest *id, uint8_t **ret, size_t *
 		return err_sys(e, -ENOMEM, "decoding a chunk");
 	r = decoder_copy(d, s->index, id, ret, ret_len, e);
 	if (r == -ENODATA) {
-		r = refresh_since(s, began, e);
+		r = refresh_since(s, believable(s), e);
 		if (!r)
 			r = decoder_copy(d, s->index, id, ret, ret_len, e);
 	}

@@ -157,6 +157,8 @@ int mapwriter_finish(struct mapwriter *m, uint64_t chunks, mapwriter_emit_fn *em
 			;
 		if (!s)
 			continue; /* it was full and has gone up by itself */
+		if (s->filled != ((chunks - 1) >> (MAP_SHIFT * (level - 1)) & (MAP_FANOUT - 1)) + 1)
+			break;
 		detach(m, s);
 		seg_sum(m, s, &sum, &len);
 		r = emit(arg, s->refs, s->top * sizeof(*s->refs), &ref, e);
@@ -166,9 +168,9 @@ int mapwriter_finish(struct mapwriter *m, uint64_t chunks, mapwriter_emit_fn *em
 		if (r < 0)
 			return r;
 	}
-	for (s = m->segs; s && s->level != h + 1; s = s->next)
-		;
-	if (!s || s->filled != 1)
+	/* What else is left has a chunk missing. */
+	s = m->segs;
+	if (!s || s->next || s->level != h + 1 || s->filled != 1)
 		return err_set(e, -EIO, "a file map does not come to one root");
 	*root = s->refs[0];
 	*height = h;

@@ -23,6 +23,6 @@ void mapwriter_free(struct mapwriter *m); /* fine on NULL */
 int mapwriter_put(struct mapwriter *m, uint64_t n, size_t len, const struct digest *id, uint32_t crc,
 	mapwriter_emit_fn *emit, void *arg, struct err *e);
 /* All `chunks` (at least 1) were put: emits what is left and gives the root, its height, and the CRC of the
- * whole file. */
+ * whole file. -EIO when one is missing. */
 int mapwriter_finish(struct mapwriter *m, uint64_t chunks, mapwriter_emit_fn *emit, void *arg,
 	struct digest *root, unsigned *height, uint32_t *crc, struct err *e);

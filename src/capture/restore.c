@@ -1,8 +1,9 @@
 /* A restore: its target directories, its threads, its durability. See restore.h.
  *
- * Durability is one syncfs(2) for each file system that was written to: it writes every file and directory of
- * this restore, in the order that is best for the disk. Measured against an fsync of each file and directory,
- * see below. Since Linux 5.8 it also reports what could not be written. */
+ * Durability is one syncfs(2) for each file system that was written to, after large files were sent to the disk
+ * as they were written: the kernel orders the writes better than an fsync of each file and directory does, and
+ * no directory is forgotten. Since Linux 5.8 syncfs also reports what could not be written; before, such a
+ * failure is only in the kernel's log. */
 #include "src/capture/restore.h"
 
 #include <dirent.h>

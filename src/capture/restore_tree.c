@@ -2,7 +2,8 @@
  *
  * The main thread walks the tree, makes directories and links, and submits files; the pool's threads decode
  * and write. A large file is cut into ranges that any thread may take; whoever finishes its last range gives
- * it its attributes. Directories are open while files wait to be made in them, which the pool's bounded queue
+ * it its attributes. The disk is told of a whole range before its first chunk is read, for packs are opened
+ * without readahead. Directories are open while files wait to be made in them, which the pool's bounded queue
  * limits. */
 #include <errno.h>
 #include <fcntl.h>
@@ -231,8 +232,10 @@ static int copy_small(struct job_file *f, struct err *e)
 			return err_sys(e, r, "%s/%s", f->dir->path, f->en->name);
 	} else if (c->size) {
 		r = file_open(f->r->s, c, &f->file, e);
-		if (r == 0)
+		if (r == 0) {
+			file_advise(f->file, 0, (size_t)c->size);
 			r = copy_range(f, 0, c->size, e);
+		}
 		if (r < 0)
 			return err_wrap(e, r, "%s/%s", f->dir->path, f->en->name);
 	}
@@ -258,8 +261,10 @@ static void run_range(void *arg, unsigned worker)
 
 	(void)worker;
 	if (!atomic_load(&f->r->failed)) {
-		int r = copy_range(f, j->off, j->off + j->n, &e);
+		int r;
 
+		file_advise(f->file, j->off, j->n);
+		r = copy_range(f, j->off, j->off + j->n, &e);
 		if (r < 0) {
 			err_wrap(&e, r, "%s/%s", f->dir->path, f->en->name);
 			fail(f->r, &e);

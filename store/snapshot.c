@@ -51,9 +51,12 @@ void snapshot_free(struct snapshot *s)
 static int put(
 	struct snapshot *s, const char *key, enum property_type type, const char *text, uint64_t number)
 {
-	struct property *more = reallocarray(s->props, s->n_props + 1, sizeof(*more));
-	struct property p = {.type = type, .number = number};
+	size_t len = strlen(key);
+	struct property *more, p = {.type = type, .number = number};
 
+	if (!len || len > NAME_MAX_LEN || strspn(key, "abcdefghijklmnopqrstuvwxyz0123456789_") != len)
+		return -EINVAL;
+	more = reallocarray(s->props, s->n_props + 1, sizeof(*more));
 	if (!more)
 		return -ENOMEM;
 	s->props = more;
@@ -264,14 +267,34 @@ struct listing {
 	enum snapshot_kind kind; /* 0: all */
 };
 
+/* True for what snapshot_publish makes: "2026-11-20T02-15-07Z", then "-2" and so on. A file that somebody left
+ * beside the snapshots must not become the latest of them. */
+static bool is_id(const char *id)
+{
+	static const char shape[] = "-00-00T00-00-00Z";
+	size_t year = strspn(id, "0123456789");
+	const char *p = id + year;
+
+	if (year < 4)
+		return false;
+	for (const char *s = shape; *s; s++, p++)
+		if (*s == '0' ? *p < '0' || *p > '9' : *p != *s)
+			return false;
+	if (!*p)
+		return true;
+	return *p == '-' && p[1] && strspn(p + 1, "0123456789") == strlen(p + 1);
+}
+
 static int list_one(void *arg, const char *name, uint64_t size)
 {
 	struct listing *l = arg;
 	char cluster[64], kind[16], id[64];
 	struct snapshot_ref ref = {0};
+	int end = 0;
 
 	(void)size;
-	if (sscanf(name, "snapshots/%63[^/]/%15[^/]/%63[^/]", cluster, kind, id) != 3)
+	if (sscanf(name, "snapshots/%63[^/]/%15[^/]/%63[^/]%n", cluster, kind, id, &end) != 3 || name[end] ||
+		!is_id(id) || store_check_cluster_name(cluster, NULL) < 0)
 		return 0;
 	for (int k = 1; k <= SNAPSHOT_KINDS; k++)
 		if (!strcmp(kind, kind_names[k]))

@@ -21,7 +21,7 @@ const char *snapshot_kind_name(enum snapshot_kind k); /* "base", "dump", "global
 enum property_type { PROPERTY_TEXT = 1, PROPERTY_NUMBER = 2, PROPERTY_BOOL = 3 };
 
 struct property {
-	char *key; /* [a-z0-9_]+ */
+	char *key; /* [a-z0-9_]+, at most 200 bytes */
 	enum property_type type;
 	char *text;	 /* PROPERTY_TEXT, UTF-8 */
 	uint64_t number; /* PROPERTY_NUMBER and PROPERTY_BOOL (0, 1) */
@@ -46,7 +46,7 @@ struct snapshot {
 struct snapshot *snapshot_new(void);	/* zeroed; NULL without memory */
 void snapshot_free(struct snapshot *s); /* fine on NULL */
 
-/* Adds a property; text is copied. 0 or -ENOMEM. */
+/* Adds a property; text is copied. 0, -ENOMEM, or -EINVAL for a key that is none. */
 int snapshot_put_text(struct snapshot *s, const char *key, const char *text);
 int snapshot_put_number(struct snapshot *s, const char *key, uint64_t n);
 int snapshot_put_bool(struct snapshot *s, const char *key, bool v);

@@ -83,8 +83,13 @@ int snapshot_json(const struct snapshot *s, unsigned indent, struct buf *b)
 	for (size_t i = 0; i < sizeof(expected) / sizeof(*expected); i++)
 		r |= json_object_set_new(
 			o, expected[i], strcmp(expected[i], "tags") ? json_null() : json_array());
-	for (size_t i = 0; i < s->n_props; i++)
-		r |= json_object_set_new(o, s->props[i].key, value(&s->props[i]));
+	for (size_t i = 0; i < s->n_props; i++) {
+		const json_t *have = json_object_get(o, s->props[i].key);
+
+		/* No property takes the place of what the store says. */
+		if (!have || json_is_null(have) || json_is_array(have))
+			r |= json_object_set_new(o, s->props[i].key, value(&s->props[i]));
+	}
 	r |= json_object_set_new(o, "files", number(s->files));
 	r |= json_object_set_new(o, "directories", number(s->dirs));
 	r |= json_object_set_new(o, "symlinks", number(s->symlinks));

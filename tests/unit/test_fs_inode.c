@@ -91,6 +91,24 @@ START_TEST(two_entries_with_one_number_are_told_apart)
 }
 END_TEST
 
+START_TEST(the_first_open_counts_from_the_last_forgetting)
+{
+	struct inode_table *t = table();
+	struct node n = node(9);
+
+	ck_assert(!inode_first_open(t, 9));
+	ck_assert_int_eq(inode_learn(t, &n, NULL), 0);
+	ck_assert(inode_first_open(t, 9));
+	ck_assert(!inode_first_open(t, 9));
+	ck_assert_int_eq(inode_learn(t, &n, NULL), 0);
+	ck_assert(!inode_first_open(t, 9));
+	inode_forget(t, 9, 2);
+	ck_assert_int_eq(inode_learn(t, &n, NULL), 0);
+	ck_assert(inode_first_open(t, 9));
+	inode_table_free(t);
+}
+END_TEST
+
 START_TEST(ranges_do_not_meet)
 {
 	struct inode_table *t = table();
@@ -204,6 +222,7 @@ static Suite *suite(void)
 	tcase_add_test(c, forgetting_too_much_drops_the_node_once);
 	tcase_add_test(c, the_root_is_never_forgotten);
 	tcase_add_test(c, two_entries_with_one_number_are_told_apart);
+	tcase_add_test(c, the_first_open_counts_from_the_last_forgetting);
 	tcase_add_test(c, ranges_do_not_meet);
 	tcase_add_test(c, an_absurd_range_is_damage);
 	tcase_add_test(c, a_million_inodes_take_at_most_150_bytes_each);

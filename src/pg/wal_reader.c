@@ -157,18 +157,16 @@ const struct wal_format *wal_reader_format(const struct wal_reader *r)
 	return r->format;
 }
 
-/* The end of WAL, found at `missing`. The page is forgotten: when asked again, it may have grown. */
+/* The end of WAL, found at `missing`. */
 static int end_at(struct wal_reader *r, enum wal_end_why why, struct lsn missing)
 {
 	r->end = (struct wal_end){.why = why, .at = r->pos, .missing = missing, .mid_record = r->skipping};
-	r->have = 0;
 	return 0;
 }
 
 /* ---- pages ---- */
 
-__attribute__((format(printf, 4, 5))) static int bad_page(
-	struct wal_reader *r, struct lsn at, struct err *e, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int bad_page(struct lsn at, struct err *e, const char *fmt, ...)
 {
 	char text[LSN_TEXT], why[200];
 	va_list ap;
@@ -176,7 +174,6 @@ __attribute__((format(printf, 4, 5))) static int bad_page(
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
-	r->have = 0;
 	return err_set(e, -EBADMSG, "WAL page %s: %s", lsn_text(at, text), why);
 }
 
@@ -186,30 +183,30 @@ static int check_page(struct wal_reader *r, const struct wal_page *p, struct lsn
 	char text[LSN_TEXT];
 
 	if (r->format && p->format != r->format)
-		return bad_page(r, at, e, "it is of PostgreSQL %u, the WAL before it of %u",
-			p->format->pg_major, r->format->pg_major);
+		return bad_page(at, e, "it is of PostgreSQL %u, the WAL before it of %u", p->format->pg_major,
+			r->format->pg_major);
 	if (p->addr.v < at.v)
 		return end_at(r, WAL_END_OLD_PAGE, at);
 	if (p->addr.v > at.v)
-		return bad_page(r, at, e, "it is the one of %s", lsn_text(p->addr, text));
+		return bad_page(at, e, "it is the one of %s", lsn_text(p->addr, text));
 	if (!(p->info & WAL_PAGE_LONG) != !!(at.v % r->o.segment_size))
-		return bad_page(r, at, e, "its header has the wrong length for its place in the segment");
+		return bad_page(at, e, "its header has the wrong length for its place in the segment");
 	if (p->info & WAL_PAGE_LONG) {
 		if (p->segment_size != r->o.segment_size || p->block_size != r->o.block_size)
-			return bad_page(r, at, e,
+			return bad_page(at, e,
 				"it is from segments of %u and pages of %u bytes, not %u and %u",
 				p->segment_size, p->block_size, r->o.segment_size, r->o.block_size);
 		if (r->system_identifier && p->system_identifier != r->system_identifier)
-			return bad_page(r, at, e,
+			return bad_page(at, e,
 				"it is of another cluster: system identifier %" PRIu64 ", not %" PRIu64,
 				p->system_identifier, r->system_identifier);
 	}
 	if (at.v > r->tli_at.v && p->tli.v < r->tli.v)
-		return bad_page(r, at, e, "its timeline %u is older than %u before it", p->tli.v, r->tli.v);
+		return bad_page(at, e, "its timeline %u is older than %u before it", p->tli.v, r->tli.v);
 	if (r->o.tli.v && p->tli.v > r->o.tli.v)
-		return bad_page(r, at, e, "it is of timeline %u, later than %u", p->tli.v, r->o.tli.v);
+		return bad_page(at, e, "it is of timeline %u, later than %u", p->tli.v, r->o.tli.v);
 	if (p->info & WAL_PAGE_CONTINUES && (!p->rem_len || p->rem_len > WAL_RECORD_MAX))
-		return bad_page(r, at, e, "%u bytes of a record cannot be left", p->rem_len);
+		return bad_page(at, e, "%u bytes of a record cannot be left", p->rem_len);
 	return GOT;
 }
 
@@ -282,7 +279,7 @@ static int more(struct wal_reader *r, const uint8_t **ret, size_t *ret_n, struct
 		if (r->page.info & WAL_PAGE_OVERWRITES && !(r->page.info & WAL_PAGE_CONTINUES))
 			return LOST;
 		if (!(r->page.info & WAL_PAGE_CONTINUES) || r->page.rem_len != r->left)
-			return bad_page(r, r->at, e,
+			return bad_page(r->at, e,
 				"it should continue the record at 0x%" PRIx64
 				" with %u bytes, but has %u bytes of a record",
 				r->rec.lsn.v, r->left,
@@ -445,11 +442,11 @@ static int record(struct wal_reader *r, struct err *e)
 	r->at = r->pos;
 	if (r->pos.v == page.v) {
 		if (r->page.info & WAL_PAGE_CONTINUES)
-			return bad_page(r, page, e, "a record should start on it, but it continues another");
+			return bad_page(page, e, "a record should start on it, but it continues another");
 		r->at.v += r->page.head;
 	}
 	if (r->at.v - page.v < r->page.head)
-		return bad_page(r, page, e, "no record can start in its header");
+		return bad_page(page, e, "no record can start in its header");
 	c = length_at(r, &len);
 	if (c <= 0)
 		return c;
@@ -527,8 +524,11 @@ int wal_reader_next(struct wal_reader *r, const struct wal_record **ret, struct 
 			r->pos = page_of(r, r->at);
 			continue;
 		}
-		if (c <= 0)
+		if (c <= 0) {
+			/* When asked again, the page may have grown or be mended. */
+			r->have = 0;
 			return c;
+		}
 		r->last = r->rec.lsn;
 		r->pos = r->rec.end;
 		if (r->rec.lsn.v >= r->from.v)

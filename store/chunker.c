@@ -132,6 +132,7 @@ int chunker_store(struct chunker *c, enum record_kind kind, const void *p, size_
 {
 	struct record rec = {.kind = kind, .raw_len = (uint32_t)n};
 	struct chunk_result res = {0};
+	struct place place;
 	bool alone = false;
 	int r;
 
@@ -143,7 +144,9 @@ int chunker_store(struct chunker *c, enum record_kind kind, const void *p, size_
 		return 0;
 	}
 	res.id = digest_of(p, n);
-	if (home && digest_eq(home, &res.id)) {
+	/* Where packs were lost, a chunk that is only believed to be there is stored again. */
+	if (home && digest_eq(home, &res.id) &&
+		(index_is_whole(c->store->index) || index_find(c->store->index, home, &place))) {
 		res.at_home = true;
 		*ret = res;
 		return 0;

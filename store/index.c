@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +47,8 @@ struct index {
 	struct log *log;
 	char *dir;
 	uint8_t repo_id[16];
-	bool loaded; /* the cached runs were taken in; guarded by changing */
+	bool loaded;	   /* the cached runs were taken in; guarded by changing */
+	atomic_bool lossy; /* see index_is_whole */
 
 	pthread_mutex_t changing; /* rank 1; the right to alter the set of runs and packs */
 	pthread_rwlock_t lock;	  /* rank 2; guards tiers, packs, table for readers */
@@ -482,6 +484,7 @@ static int cover_packs(struct index *ix, struct err *e)
 static int sync_locked(struct index *ix, struct err *e)
 {
 	struct listing l = {.ix = ix};
+	bool lossy = false;
 	int r = 0;
 
 	if (!ix->loaded) {
@@ -501,7 +504,16 @@ static int sync_locked(struct index *ix, struct err *e)
 	for (uint32_t i = 0; i < ix->n_packs; i++)
 		ix->packs[i].alive = ix->packs[i].seen;
 	pthread_rwlock_unlock(&ix->lock);
-	return cover_packs(ix, e);
+	r = cover_packs(ix, e);
+	for (uint32_t i = 0; i < ix->n_packs; i++)
+		lossy |= ix->packs[i].broken || (ix->packs[i].covered && !ix->packs[i].alive);
+	atomic_store(&ix->lossy, lossy);
+	return r;
+}
+
+bool index_is_whole(struct index *ix)
+{
+	return !atomic_load(&ix->lossy);
 }
 
 int index_sync(struct index *ix, struct err *e)

@@ -44,6 +44,10 @@ struct index_pack {
 };
 int index_add(struct index *ix, const struct index_pack *packs, size_t n, struct err *e);
 
+/* True when, as far as is known, every pack that ever was is there and has a footer that can be read. When not, a
+ * chunk that a snapshot names may be gone, and who relies on it should ask for it. */
+bool index_is_whole(struct index *ix);
+
 /* False when no living pack has it. */
 bool index_find(struct index *ix, const struct digest *id, struct place *ret);
 

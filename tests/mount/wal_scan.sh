@@ -157,7 +157,9 @@ plain_words() {
 		} else if (event ~ /^Database\/(CREATE|DROP)/) {
 			sub(/^CREATE_(FILE_COPY|WAL_LOG)/, "CREATE", text)
 		} else if (event == "Heap/TRUNCATE") {
-			gsub(/[][,:]/, "", text)
+			gsub(/[][,:]/, "", text) # of which 13 to 16 have none
+			sub(/flags /, "", text)
+			text = "TRUNCATE" tolower(substr(text, 9))
 		} else if (event !~ /^(XLOG\/(RESTORE_POINT|BACKUP_END|PARAMETER_CHANGE|SWITCH)|Storage\/TRUNCATE)$/) {
 			text = "-"
 		}
@@ -274,4 +276,4 @@ hi=${switched%/*} lo=${switched#*/}
 switched=$(printf '%s/%X' "$hi" $((0x$lo / SEGMENT_SIZE * SEGMENT_SIZE)))
 compare "$SCRATCH/second" 2 "$switched"
 compare_summaries "$SCRATCH/second" 2 "$switched"
-seen 'CHECKPOINT_[A-Z]* redo [0-9A-F/]*; tli 2' RESTORE_POINT
+seen 'END_OF_RECOVERY tli 2; prev tli 1' 'CHECKPOINT_[A-Z]* redo [0-9A-F/]*; tli 2' RESTORE_POINT

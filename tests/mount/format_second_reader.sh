@@ -29,7 +29,8 @@ take() {
 
 # random BYTES SEED: the same bytes for the same seed.
 random() {
-	openssl enc -aes-128-ctr -nosalt -K "$(printf '%032x' "$2")" -iv 0 -in /dev/zero 2>/dev/null | head -c "$1" || true
+	python3 -c 'import random, sys
+sys.stdout.buffer.write(random.Random(int(sys.argv[2])).randbytes(int(sys.argv[1])))' "$1" "$2"
 }
 
 DATA=$SCRATCH/server

@@ -45,7 +45,7 @@ static bool name_is_safe(const char *name)
 {
 	size_t n = strlen(name);
 
-	return n > 0 && n <= WAL_NAME_LEN && *name != '.' && *name != '-' && *name != '_' &&
+	return n > 0 && n <= WAL_FILE_NAME_MAX && *name != '.' && *name != '-' && *name != '_' &&
 	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == n;
 }
 

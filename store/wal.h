@@ -15,7 +15,7 @@
 #include "store/file.h"
 #include "store/store.h"
 
-#define WAL_NAME_LEN 63 /* [A-Za-z0-9._-], starting with a letter or digit */
+#define WAL_FILE_NAME_MAX 63 /* [A-Za-z0-9._-], starting with a letter or digit */
 #define WAL_FILE_MAX \
 	(1ull << 30) /* the largest segment size of PostgreSQL (xlog_internal.h: WalSegMaxSize) */
 

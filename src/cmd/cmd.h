@@ -138,3 +138,5 @@ int cmd_show(struct cmd_context *c, int argc, char **argv);
 int cmd_restore(struct cmd_context *c, int argc, char **argv);
 int cmd_mount(struct cmd_context *c, int argc, char **argv);
 int cmd_umount(struct cmd_context *c, int argc, char **argv);
+int cmd_archive_push(struct cmd_context *c, int argc, char **argv);
+int cmd_archive_get(struct cmd_context *c, int argc, char **argv);

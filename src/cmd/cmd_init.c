@@ -10,7 +10,7 @@ int cmd_init(struct cmd_context *c, int argc, char **argv)
 			"bytes of a chunk of relation files: a power of two from 8K to 1M\n(default: 64K)"},
 		{"delta-chain", 0, "N", OPTION_COUNT, &chain, "longest chain of delta chunks (default: 4)"},
 		{"no-deltas", 0, NULL, OPTION_FLAG, &no_deltas, "stores every new chunk by itself"},
-		{"level", 0, "N", OPTION_COUNT, &level, "zstd level, 1 to 19 (default: 3)"},
+		{"level", 0, "N", OPTION_COUNT, &level, "zstd level, 1 to 19 (default: 2)"},
 		{0},
 	};
 	const struct cmd_usage usage = {

@@ -23,6 +23,8 @@ static const struct verb verbs[] = {
 	{"mount", cmd_mount, "MNT", "shows the repository as a directory"},
 	{"umount", cmd_umount, "MNT", "takes the mount away"},
 	{"restore", cmd_restore, "ID DIR", "copies a base backup out, in parallel"},
+	{"archive-push", cmd_archive_push, "PATH", "archives a file of WAL, for archive_command"},
+	{"archive-get", cmd_archive_get, "NAME DEST", "copies one out, for restore_command"},
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
@@ -36,7 +38,7 @@ static void print_help(FILE *to)
 		char left[40];
 
 		snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].args);
-		fprintf(to, "  %-18s %s\n", left, verbs[i].summary);
+		fprintf(to, "  %-22s %s\n", left, verbs[i].summary);
 	}
 	fputs("\n\"pgstrata VERB --help\" tells a verb's options; \"pgstrata --version\" the version.\n"
 	      "The repository is named by -r REPO, by PGSTRATA_REPO, or by the config file.\n",

@@ -29,6 +29,7 @@ static const char *name_at(struct cur *c, size_t max, size_t *len)
 
 	if (!nul || *nul || *len > max || memchr(p, 0, *len)) {
 		c->bad = true;
+		*len = 0;
 		return "";
 	}
 	return (const char *)p;

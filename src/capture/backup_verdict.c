@@ -169,7 +169,8 @@ static void settle_times(struct backup_facts *f, struct tstamp now, struct snaps
 		snap->stop = f->manifest_time;
 	else if (f->has_newest)
 		snap->stop = f->newest;
-	if (snap->stop.sec <= 0)
+	/* A file's time is a guess at the end, and one from the future would be `latest` for ever. */
+	if (snap->stop.sec <= 0 || (!h && tstamp_cmp(snap->stop, now) > 0))
 		snap->stop = now;
 	if (snap->start.sec && tstamp_cmp(snap->stop, snap->start) < 0)
 		snap->stop = snap->start;

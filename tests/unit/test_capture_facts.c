@@ -183,6 +183,13 @@ START_TEST(test_stop_time)
 	s = settle(f);
 	ck_assert_int_eq(s->stop.sec, now.sec);
 	snapshot_free(s);
+
+	/* A file from the future does not make the backup the latest for ever. */
+	f = make(label_utc);
+	file(f, "y", 1, now.sec + 1000000);
+	s = settle(f);
+	ck_assert_int_eq(s->stop.sec, now.sec);
+	snapshot_free(s);
 }
 END_TEST
 

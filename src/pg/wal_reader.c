@@ -47,6 +47,7 @@ struct wal_reader {
 
 	struct lsn at; /* the next byte of the record that is being read */
 	uint32_t left; /* bytes of it still to come */
+	bool partial;  /* its length has been read */
 	uint32_t crc;
 	uint8_t fixed[WAL_RECORD_FIXED];
 	uint8_t head[WAL_RECORD_HEAD_MAX];
@@ -160,7 +161,11 @@ const struct wal_format *wal_reader_format(const struct wal_reader *r)
 /* The end of WAL, found at `missing`. */
 static int end_at(struct wal_reader *r, enum wal_end_why why, struct lsn missing)
 {
-	r->end = (struct wal_end){.why = why, .at = r->pos, .missing = missing, .mid_record = r->skipping};
+	r->end = (struct wal_end){.why = why,
+		.at = r->pos,
+		.missing = missing,
+		.partial = r->partial,
+		.mid_record = r->skipping};
 	return 0;
 }
 
@@ -457,6 +462,7 @@ static int record(struct wal_reader *r, struct err *e)
 	if (len < WAL_RECORD_FIXED || len > WAL_RECORD_MAX)
 		return bad_record(r, err_set(e, -EBADMSG, "it cannot have %u bytes", len), e);
 	r->left = len;
+	r->partial = true;
 	c = take(r, r->fixed, WAL_RECORD_FIXED, e);
 	if (c != GOT)
 		return c;
@@ -515,8 +521,10 @@ static int skip(struct wal_reader *r, struct err *e)
 int wal_reader_next(struct wal_reader *r, const struct wal_record **ret, struct err *e)
 {
 	for (;;) {
-		int c = r->skipping ? skip(r, e) : GOT;
+		int c;
 
+		r->partial = false;
+		c = r->skipping ? skip(r, e) : GOT;
 		if (c == GOT)
 			c = record(r, e);
 		if (c == LOST) {

@@ -54,8 +54,9 @@ enum wal_end_why {
 struct wal_end {
 	enum wal_end_why why;
 	struct lsn at;	    /* where the next record starts or would start: go on here */
-	struct lsn missing; /* the first byte that is not there. Past `at`: the record there has begun */
-	bool mid_record;    /* no record has started since wal_reader_find: `at` is within one */
+	struct lsn missing; /* the first byte that is not there */
+	bool partial;	    /* a record has begun at `at`, and its rest is not there */
+	bool mid_record;    /* after wal_reader_find: no record has started yet, and `at` may be within one */
 };
 
 /* Makes a reader. arg is the callback's and must outlive the reader. -EINVAL: an option that cannot be;

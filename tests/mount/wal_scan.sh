@@ -38,6 +38,11 @@ crash() {
 	pg_stop "$1"
 }
 
+# Or later.
+major_is_15() {
+	[ "$(pg_sql "$DATA" -d postgres -c 'SHOW server_version_num')" -ge 150000 ]
+}
+
 # ---- what the server does ---------------------------------------------------------------------------------------
 
 transactions() {
@@ -73,13 +78,19 @@ large_records() {
 	# Page images: all of them, whole, without their hole, and compressed.
 	pg_sql "$DATA" -d postgres -c "CREATE TABLE w AS SELECT i, repeat(md5(i::text), 20) AS x FROM
 			generate_series(1, 3000) i" -c "CREATE INDEX ON w (i)" -c CHECKPOINT \
-		-c "UPDATE w SET i = i + 1 WHERE i % 7 = 0" -c CHECKPOINT -c "SET wal_compression = on" \
-		-c "UPDATE w SET i = i + 1 WHERE i % 5 = 0" -c "VACUUM w"
+		-c "UPDATE w SET i = -i WHERE i % 7 = 0" -c CHECKPOINT -c "SET wal_compression = on" \
+		-c "UPDATE w SET i = -i WHERE i % 5 = 0" -c "VACUUM w" -c "SET wal_compression = off" \
+		-c "SET wal_consistency_checking = 'all'" -c "UPDATE w SET i = -i WHERE i % 50 = 0"
+	major_is_15 || return 0
+	for f in lz4 zstd; do
+		pg_sql "$DATA" -d postgres -c "SET wal_compression = $f" -c CHECKPOINT \
+			-c "UPDATE w SET i = -i WHERE i % 5 = 0"
+	done
 }
 
 databases() {
 	pg_sql "$DATA" -d postgres -c "CREATE TABLESPACE space LOCATION '$SCRATCH/space'" -c "CREATE DATABASE one"
-	if [ "$(pg_sql "$DATA" -d postgres -c 'SHOW server_version_num')" -ge 150000 ]; then
+	if major_is_15; then
 		pg_sql "$DATA" -d postgres -c "CREATE DATABASE two STRATEGY file_copy TABLESPACE space"
 	else
 		pg_sql "$DATA" -d postgres -c "CREATE DATABASE two TABLESPACE space"
@@ -249,7 +260,8 @@ switches
 pg_stop "$DATA"
 compare "$DATA" 1
 seen COMMIT ABORT PREPARE COMMIT_PREPARED ABORT_PREPARED CHECKPOINT_SHUTDOWN CHECKPOINT_ONLINE RESTORE_POINT BACKUP_END \
-	SWITCH PARAMETER_CHANGE 'CREATE copy' 'DROP dir' 'TRUNCATE base' 'TRUNCATE restart_seqs\|TRUNCATE cascade'
+	SWITCH PARAMETER_CHANGE 'CREATE copy' 'DROP dir' 'TRUNCATE base' 'TRUNCATE restart_seqs\|TRUNCATE cascade' \
+	'-, blkref.* FPW for WAL verification'
 [ "$(switches_over_pages)" -gt 0 ] || fail "no switch reaches over the end of a page"
 compare_from_segments "$DATA"
 compare_summaries "$DATA" 1

@@ -141,7 +141,7 @@ START_TEST(records_over_segments)
 	next_is(r, &want[0]);
 	end = next_ends(r, WAL_END_NO_DATA);
 	ck_assert_uint_eq(end.at.v, want[1].lsn);
-	ck_assert_uint_eq(end.missing.v, 2 * SEG);
+	ck_assert(end.missing.v == 2 * SEG && end.partial && !end.mid_record);
 	ck_assert_uint_eq(s.highest, 2 * SEG - BLOCK);
 	wal_reader_limit(r, (struct lsn){0});
 	next_is(r, &want[1]);
@@ -381,6 +381,7 @@ START_TEST(ends_of_wal)
 	struct want want;
 	struct wal_source s;
 	struct wal_reader *r;
+	const struct wal_record *rec = NULL;
 	uint8_t *page;
 
 	want = make_one(&w, &rand, 100);
@@ -391,6 +392,7 @@ START_TEST(ends_of_wal)
 	wal_reader_find(r, (struct lsn){SEG});
 	next_is(r, &want);
 	ck_assert_uint_eq(next_ends(r, WAL_END_ZEROS).at.v, end);
+	ck_assert(!wal_reader_end(r).partial && !wal_reader_end(r).mid_record);
 	/* It grows. */
 	w.out.len = end - SEG;
 	want = make_one(&w, &rand, 3000);
@@ -411,7 +413,23 @@ START_TEST(ends_of_wal)
 		ck_assert_int_eq(wal_reader_seek(r, (struct lsn){end}, NULL), 0);
 		ck_assert_uint_eq(next_ends(r, k ? WAL_END_ZEROS : WAL_END_OLD_PAGE).at.v, end);
 		ck_assert_uint_eq(wal_reader_end(r).missing.v, SEG + 2 * BLOCK);
+		ck_assert(wal_reader_end(r).partial);
 	}
+	wal_reader_free(r);
+	buf_free(&w.out);
+	/* A page was begun, but no record on it. */
+	w = wal_make_at(18, SEG, BLOCK, SEG);
+	want = make_one(&w, &rand, 100);
+	wal_make_fill(&w, 0);
+	wal_make_page(&w, 0);
+	wal_make_zeros(&w, 500);
+	s = wal_make_source(&w);
+	r = reader(&s, WAL_KEEP_MAIN, 0);
+	wal_reader_find(r, (struct lsn){SEG + 200});
+	ck_assert_int_eq(wal_reader_next(r, &rec, NULL), 0);
+	ck_assert_int_eq(wal_reader_end(r).why, WAL_END_ZEROS);
+	ck_assert_uint_eq(wal_reader_end(r).at.v, SEG + BLOCK);
+	ck_assert(!wal_reader_end(r).partial);
 	wal_reader_free(r);
 	buf_free(&w.out);
 }

@@ -4,9 +4,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define SHARDS 8
 #define MIN_BUCKETS 256
+#define SLOT (64u << 10)  /* what a chunk of the default size takes */
+#define AT_A_TIME 16	  /* slots whose pages are asked for in one call */
+#define SLACK (16u << 20) /* room for slots beyond the limit: those that are held, and those being loaded */
 
 enum blob_state { BLOB_LOADING, BLOB_READY, BLOB_FAILED };
 
@@ -28,6 +32,7 @@ struct lru {
 };
 
 struct shard {
+	struct cache *cache;
 	pthread_mutex_t lock; /* rank: leaf; guards the shard and its blobs' fields but data and len, which
 			       * are fixed once the state is BLOB_READY */
 	pthread_cond_t loaded;
@@ -37,9 +42,78 @@ struct shard {
 	struct lru lru[2]; /* chunks, meta */
 };
 
+/* Memory for blobs of about a chunk's size: one range of addresses, used from its start and never given back. From malloc
+ * each new chunk would cost sixteen page faults, a tenth of a cold random read. Huge pages would do as well, but for the
+ * milliseconds that the kernel may take to find one. */
+struct slots {
+	pthread_mutex_t lock; /* rank: leaf; guards free and used */
+	uint8_t *base;
+	size_t n, used;	   /* slots; the first `used` were given out at least once */
+	struct free_slot { /* lies in the slot itself */
+		struct free_slot *next;
+	} * free;
+};
+
 struct cache {
 	struct shard shards[SHARDS];
+	struct slots slots;
 };
+
+/* A range that cannot be had costs only time. */
+static void slots_init(struct slots *s, size_t limit)
+{
+	size_t n = limit / SLOT + SLACK / SLOT;
+	void *p = mmap(
+		NULL, n * SLOT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	pthread_mutex_init(&s->lock, NULL);
+	if (p == MAP_FAILED)
+		return;
+	s->base = p;
+	s->n = n;
+}
+
+static bool is_slot(const struct slots *s, const uint8_t *p)
+{
+	return s->base && p >= s->base && p < s->base + s->n * SLOT;
+}
+
+uint8_t *cache_alloc(struct cache *c, size_t n)
+{
+	struct slots *s = &c->slots;
+	uint8_t *p = NULL;
+
+	if (n > SLOT / 2 && n <= SLOT) {
+		pthread_mutex_lock(&s->lock);
+		if (s->free) {
+			p = (uint8_t *)s->free;
+			s->free = s->free->next;
+		} else if (s->used < s->n) {
+			p = s->base + SLOT * s->used;
+			/* Advice that a kernel before 5.14 does not take, and that may fail: it saves page faults. */
+			if (s->used % AT_A_TIME == 0 && s->n - s->used >= AT_A_TIME)
+				madvise(p, AT_A_TIME * SLOT, MADV_POPULATE_WRITE);
+			s->used++;
+		}
+		pthread_mutex_unlock(&s->lock);
+	}
+	return p ? p : malloc(n + 1);
+}
+
+void cache_dealloc(struct cache *c, uint8_t *p)
+{
+	struct slots *s = &c->slots;
+	struct free_slot *f = (struct free_slot *)(void *)p;
+
+	if (!is_slot(s, p)) {
+		free(p);
+		return;
+	}
+	pthread_mutex_lock(&s->lock);
+	f->next = s->free;
+	s->free = f;
+	pthread_mutex_unlock(&s->lock);
+}
 
 int cache_new(size_t limit, struct cache **ret)
 {
@@ -47,9 +121,11 @@ int cache_new(size_t limit, struct cache **ret)
 
 	if (!c)
 		return -ENOMEM;
+	slots_init(&c->slots, limit);
 	for (int i = 0; i < SHARDS; i++) {
 		struct shard *s = &c->shards[i];
 
+		s->cache = c;
 		pthread_mutex_init(&s->lock, NULL);
 		pthread_cond_init(&s->loaded, NULL);
 		s->limit = limit / SHARDS;
@@ -74,13 +150,16 @@ void cache_free(struct cache *c)
 		for (size_t k = 0; s->buckets && k < s->n_buckets; k++)
 			for (struct blob *b = s->buckets[k], *next; b; b = next) {
 				next = b->next;
-				free(b->data);
+				cache_dealloc(c, b->data);
 				free(b);
 			}
 		free(s->buckets);
 		pthread_cond_destroy(&s->loaded);
 		pthread_mutex_destroy(&s->lock);
 	}
+	if (c->slots.base)
+		munmap(c->slots.base, c->slots.n * SLOT);
+	pthread_mutex_destroy(&c->slots.lock);
 	free(c);
 }
 
@@ -156,7 +235,9 @@ static void lru_add(struct lru *l, struct blob *b)
 
 static size_t cost(const struct blob *b)
 {
-	return b->len + sizeof(*b);
+	bool slot = is_slot(&b->shard->cache->slots, b->data);
+
+	return (slot ? SLOT : b->len) + sizeof(*b);
 }
 
 /* Frees the oldest of what nobody holds until the shard is within its limit. */
@@ -172,7 +253,7 @@ static void evict(struct shard *s)
 		lru_remove(l, b);
 		l->bytes -= cost(b);
 		unhash(s, b);
-		free(b->data);
+		cache_dealloc(s->cache, b->data);
 		free(b);
 	}
 }

@@ -16,7 +16,11 @@
 struct cache;
 struct blob;
 
-/* Makes the bytes of id: malloc'ed memory, which the cache takes. */
+/* Memory for a blob's bytes, for a load function to fill. NULL: there is none. */
+uint8_t *cache_alloc(struct cache *c, size_t n);
+void cache_dealloc(struct cache *c, uint8_t *p); /* of a load that failed; fine on NULL */
+
+/* Makes the bytes of id: memory from cache_alloc (or malloc), which the cache takes. */
 typedef int cache_load_fn(void *arg, const struct digest *id, uint8_t **ret, size_t *ret_len, struct err *e);
 
 int cache_new(size_t limit, struct cache **ret);

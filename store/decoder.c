@@ -28,6 +28,7 @@ struct decoder {
 	struct scratch records; /* the chain's records, one after the other */
 	struct scratch root, a, b;
 	struct link chain[DEPTH_MAX];
+	unsigned links; /* of the chain that decoder_read left */
 };
 
 int decoder_new(struct decoder **ret)
@@ -196,23 +197,18 @@ int decoder_load(
 	return r ? r : unpack_chain(d, ix, n, NULL, ret, e);
 }
 
-int decoder_copy(struct decoder *d, struct index *ix, const struct digest *id, uint8_t **ret, size_t *ret_len,
-	struct err *e)
+int decoder_read(struct decoder *d, struct index *ix, const struct digest *id, size_t *ret_len, struct err *e)
 {
-	_cleanup_(freep) uint8_t *out = NULL;
-	struct decoded got;
-	unsigned n = 0;
-	int r = read_chain(d, ix, id, &n, e);
+	int r = read_chain(d, ix, id, &d->links, e);
 
-	if (r < 0)
-		return r;
-	out = malloc((size_t)d->chain[0].record.raw_len + 1);
-	if (!out)
-		return err_sys(e, -ENOMEM, "decoding a chunk");
-	r = unpack_chain(d, ix, n, out, &got, e);
-	if (r < 0)
-		return r;
-	*ret_len = got.raw_len;
-	*ret = MOVE(out);
-	return 0;
+	if (!r)
+		*ret_len = d->chain[0].record.raw_len;
+	return r;
+}
+
+int decoder_unpack(struct decoder *d, struct index *ix, uint8_t *out, struct err *e)
+{
+	struct decoded got;
+
+	return unpack_chain(d, ix, d->links, out, &got, e);
 }

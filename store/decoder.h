@@ -37,6 +37,8 @@ struct decoded {
 int decoder_load(
 	struct decoder *d, struct index *ix, const struct digest *id, struct decoded *ret, struct err *e);
 
-/* The same into fresh memory, which the caller frees. */
-int decoder_copy(struct decoder *d, struct index *ix, const struct digest *id, uint8_t **ret, size_t *ret_len,
-	struct err *e);
+/* The same in two steps, into memory of the caller's choice: reads and checks the records of id's chain and says how many
+ * bytes it unpacks to; then unpacks them into out. Nothing else may use the decoder in between. */
+int decoder_read(
+	struct decoder *d, struct index *ix, const struct digest *id, size_t *ret_len, struct err *e);
+int decoder_unpack(struct decoder *d, struct index *ix, uint8_t *out, struct err *e);

@@ -320,18 +320,29 @@ static int load_blob(void *arg, const struct digest *id, uint8_t **ret, size_t *
 {
 	struct store *s = arg;
 	struct decoder *d = repo_take_decoder(s);
+	uint8_t *p = NULL;
+	size_t len;
 	int r;
 
 	if (!d)
 		return err_sys(e, -ENOMEM, "decoding a chunk");
-	r = decoder_copy(d, s->index, id, ret, ret_len, e);
+	r = decoder_read(d, s->index, id, &len, e);
 	if (r == -ENODATA) {
 		r = refresh_since(s, believable(s), e);
 		if (!r)
-			r = decoder_copy(d, s->index, id, ret, ret_len, e);
+			r = decoder_read(d, s->index, id, &len, e);
 	}
+	if (!r)
+		r = (p = cache_alloc(s->cache, len)) ? decoder_unpack(d, s->index, p, e)
+						     : err_sys(e, -ENOMEM, "decoding a chunk");
 	repo_give_decoder(s, d);
-	return r;
+	if (r < 0) {
+		cache_dealloc(s->cache, p);
+		return r;
+	}
+	*ret = p;
+	*ret_len = len;
+	return 0;
 }
 
 int repo_blob(

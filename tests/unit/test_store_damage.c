@@ -139,7 +139,7 @@ START_TEST(damage)
 	struct sample s = make_sample(rng);
 	unsigned broken = 0;
 
-	for (int round = 0; round < 60; round++) {
+	for (int round = 0; round < (SANITIZED ? 20 : 60); round++) {
 		const char *name = s.objects.names[check_rand_below(&rng, s.objects.n)];
 		char what[300], *path = io_join(s.f.repo, name);
 		struct store_options o = {.index_dir = round % 2 ? s.f.cache : NULL, .cache_bytes = 300000};
@@ -184,7 +184,7 @@ START_TEST(damage)
 			fx_close(&s.f);
 		}
 	}
-	ck_assert_uint_gt(broken, 20);
+	ck_assert_uint_gt(broken, SANITIZED ? 8 : 20);
 	sample_free(&s);
 }
 END_TEST
@@ -385,7 +385,7 @@ START_TEST(killed_at_random)
 	uint64_t rng = check_seed();
 	unsigned killed = 0;
 
-	for (int i = 0; i < 25; i++) {
+	for (int i = 0; i < (SANITIZED ? 8 : 25); i++) {
 		char what[32];
 		unsigned delay = 1 + (unsigned)check_rand_below(&rng, i % 2 ? 20000 : 100000);
 		struct crash c = run_child(&s.f, NULL, delay);
@@ -404,7 +404,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("store/damage");
 	TCase *t = tcase_create("all");
 
-	tcase_add_loop_test(t, damage, 0, 6);
+	tcase_add_loop_test(t, damage, 0, SANITIZED ? 3 : 6);
 	tcase_add_test(t, foreign_packs);
 #ifdef PGSTRATA_FAULTS
 	tcase_add_test(t, killed_at_fault_points);

@@ -9,12 +9,6 @@
 #include "store/map.h"
 #include "tests/unit/store_fixture.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 /* What on_file was told, by path. */
 struct told {
 	pthread_mutex_t lock;
@@ -86,7 +80,12 @@ START_TEST(round_trip)
 {
 	struct fixture f = fx_make(&rounds[_i].s);
 	uint64_t rng = check_seed() * 100 + _i;
-	struct fx_tree t = fx_random_tree(&rng, 120, rounds[_i].s.chunk_size), old[4] = {{0}};
+	struct fx_tree t = fx_random_tree(&rng,
+			       rounds[_i].s.chunk_size > 65536 ? 12
+			       : SANITIZED		       ? 60
+							       : 120,
+			       rounds[_i].s.chunk_size),
+		       old[4] = {{0}};
 	char *ids[4];
 
 	for (unsigned round = 0; round < 4; round++) {

@@ -40,7 +40,7 @@ static const char *entry_name(struct cur *c)
 	size_t len;
 	const char *s = name_at(c, TREE_NAME_MAX, &len);
 
-	if (!len || memchr(s, '/', len) || !strcmp(s, ".") || !strcmp(s, ".."))
+	if (!len || memchr(s, '/', len) || (*s == '.' && (len == 1 || (len == 2 && s[1] == '.'))))
 		c->bad = true;
 	return s;
 }

@@ -1,55 +1,436 @@
-/* How the store's costs grow: the same work on 100 thousand and on 10 million chunks, and on 100 thousand and a million
- * files. Prints "key value" lines; times are microseconds an item, ratios are large against small, memory is MB.
+/* A large repository made of nothing: what a chunk and a file cost in small numbers and in large ones.
  *
- *	scale [--chunks N] [--files N] [--dir DIR]
+ *	scale [--chunks N] [--files N]
  *
- * Chunks are 64 random bytes, so what is measured is everything but hashing and compressing them. Lookups come in two
- * kinds: `find` (`miss`: of what is not there) is the index alone, a few cache misses and nothing else; `read` is what a
- * reader pays for a chunk that is not in the small cache of decoded ones. */
+ * Measures at N / 100 chunks and N, and at N / 10 files and N (10 million and 1 million by default), each in a process
+ * and a temporary folder (below TMPDIR or /tmp, which will want 4 GB) of its own, and prints one "key value" a line: costs in nanoseconds an
+ * item (cpu: of all threads; the rest: on the clock), memory in MiB, and the ratio of large to small. What reads is
+ * done ROUNDS times over and the best counts. Most chunks have 64 bytes, so what is measured is the way
+ * around the bytes: naming, claiming, packing, indexing, finding; one of FULL_EACH is 64 KiB long.
+ *
+ * Lookups are given three ways: in the index alone (random places in a table that is larger than the processor's
+ * caches: what they miss is the price of a large table, not of our code), as chunks of 64 KiB found, read and decoded,
+ * and by name in directories. Peaks of memory are given twice: all that was resident, mapped files of the index cache
+ * among it, which the kernel takes back when it wants to; and what is the process's own. */
 #include <errno.h>
+#include <ftw.h>
+#include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ftw.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "src/base/clean.h"
 #include "src/base/clock.h"
 #include "src/base/io.h"
 #include "store/chunker.h"
-#include "store/index.h"
+#include "store/decoder.h"
 #include "store/ingest.h"
-#include "store/packing.h"
 #include "store/repo.h"
+#include "store/snapshot.h"
 
-#define PROBES 200000
-#define CHUNK 64
-#define SMALL_CACHE (1u << 20) /* so that reading chunks is reading them */
+#define PAYLOAD 64
+#define FULL 65536
+#define FULL_EACH 64
+#define LOOKUPS 1000000
+#define READS 20000
+#define NAMES 200000
+#define PER_DIR 1000
+#define ROUNDS 3
+#define FIGURES 24
 
-static uint64_t mix(uint64_t n)
+/* One scenario's figures: filled in the child, sent through a pipe. */
+struct figures {
+	struct {
+		char name[40];
+		double value;
+	} v[FIGURES];
+	unsigned n;
+};
+
+static void die(const char *what, int r, const struct err *e)
 {
-	uint64_t z = n * 0x9e3779b97f4a7c15u + 0x7f4a7c15;
+	fprintf(stderr, "scale: %s: %s\n", what, e->text[0] ? e->text : strerror(-r));
+	exit(1);
+}
 
+static void need(int r, const char *what, const struct err *e)
+{
+	if (r < 0)
+		die(what, r, e);
+}
+
+static void figure(struct figures *f, const char *name, double value)
+{
+	if (f->n == FIGURES)
+		abort();
+	snprintf(f->v[f->n].name, sizeof(f->v[f->n].name), "%s", name);
+	f->v[f->n++].value = value;
+}
+
+/* SplitMix64 of a number: chunk i begins with the bytes of mix(8 i) … mix(8 i + 7), so any can be made again. */
+static uint64_t mix(uint64_t z)
+{
+	z = (z + 1) * 0x9e3779b97f4a7c15u;
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
 	return z ^ (z >> 31);
 }
 
-static void make_chunk(uint64_t n, uint8_t out[CHUNK])
+static size_t chunk(uint64_t i, uint8_t out[FULL])
 {
-	for (unsigned i = 0; i < CHUNK; i += 8) {
-		uint64_t v = mix(n * CHUNK + i);
+	for (unsigned k = 0; k < PAYLOAD / 8; k++) {
+		uint64_t v = mix(8 * i + k);
 
-		memcpy(out + i, &v, 8);
+		memcpy(out + 8 * k, &v, 8);
 	}
+	if (i % FULL_EACH)
+		return PAYLOAD;
+	/* Pages of rows: they compress to a tenth or so. */
+	for (unsigned k = PAYLOAD; k < FULL; k++)
+		out[k] = k % 96 < 12 ? out[(k * 7 + k / 96) % PAYLOAD]
+				     : (uint8_t)("a row of a table "[k % 17]);
+	return FULL;
 }
 
-static void check(int r, const struct err *e)
+static struct digest chunk_id(uint64_t i)
 {
-	if (r < 0) {
-		fprintf(stderr, "scale: %s\n", e->text);
-		exit(1);
-	}
+	uint8_t bytes[FULL];
+
+	return digest_of(bytes, chunk(i, bytes));
 }
+
+/* What is the process's own and resident, in MiB. */
+static double own_mib(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[200];
+	double kib = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "RssAnon: %lf", &kib);
+	if (f)
+		fclose(f);
+	return kib / 1024;
+}
+
+static struct store *open_store(const char *dir, bool cached)
+{
+	_cleanup_(freep) char *repo = io_join(dir, "repo"), *cache = io_join(dir, "cache");
+	struct store_options o = {.index_dir = cached ? cache : NULL};
+	struct store *s;
+	struct err e = {0};
+
+	need(store_open(repo, &o, &s, &e), "opening", &e);
+	need(store_refresh(s, &e), "opening", &e);
+	return s;
+}
+
+static void init(const char *dir)
+{
+	_cleanup_(freep) char *repo = io_join(dir, "repo"), *cache = io_join(dir, "cache");
+	char id[STORE_ID_TEXT];
+	struct err e = {0};
+
+	need(store_init(repo, NULL, id, &e), "init", &e);
+	need(io_mkdirs(cache, 0700, &e), "init", &e);
+}
+
+static double since(uint64_t t)
+{
+	return (double)(clock_mono_ns() - t);
+}
+
+/* Processor time of this process, all threads, in nanoseconds. */
+static double cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
+}
+
+/* Keeps the lesser of what there is and what was measured; 0: nothing was. */
+static void best(double *have, double now)
+{
+	if (*have <= 0 || now < *have)
+		*have = now;
+}
+
+/* ---- chunks ---- */
+
+static void import_chunks(const char *dir, uint64_t n, struct figures *f)
+{
+	struct store *s;
+	struct packing *p;
+	struct chunker *c;
+	struct chunk_result res;
+	struct err e = {0};
+	uint8_t bytes[FULL];
+	uint64_t t;
+	double cpu, own = 0, now;
+
+	init(dir);
+	s = open_store(dir, true);
+	t = clock_mono_ns();
+	cpu = cpu_ns();
+	need(packing_new(s, &p, &e), "packing", &e);
+	need(chunker_new(s, p, FULL, &c), "packing", &e);
+	for (uint64_t i = 0; i < n; i++) {
+		size_t len = chunk(i, bytes);
+
+		need(chunker_store(c, RECORD_CHUNK, bytes, len, NULL, &res, &e), "storing a chunk", &e);
+		if (!res.fresh)
+			die("a chunk that is new is known", -EINVAL, &e);
+		if (i % 10000 == 0 && (now = own_mib()) > own)
+			own = now;
+	}
+	need(packing_publish(p, &e), "publishing", &e);
+	figure(f, "chunk_import_ns", since(t) / (double)n);
+	figure(f, "chunk_import_cpu_ns", (cpu_ns() - cpu) / (double)n);
+	figure(f, "chunk_import_own_mib", own);
+	/* All of it again: known. */
+	t = clock_mono_ns();
+	for (uint64_t i = 1; i < n; i += 10) {
+		size_t len = chunk(i, bytes);
+
+		need(chunker_store(c, RECORD_CHUNK, bytes, len, NULL, &res, &e), "storing a chunk", &e);
+		if (res.fresh)
+			die("a chunk that is known is new", -EINVAL, &e);
+	}
+	figure(f, "chunk_known_ns", since(t) / ((double)n / 10));
+	chunker_free(c);
+	packing_free(p);
+	store_free(s);
+}
+
+static void read_chunks(const char *dir, uint64_t n, struct figures *f)
+{
+	struct digest *ids = calloc(LOOKUPS, sizeof(*ids));
+	struct store *s = NULL;
+	struct decoder *d;
+	struct err e = {0};
+	struct place at;
+	struct decoded got;
+	uint64_t t, wrong = 0;
+	double open = 0, hit = 0, read = 0, miss = 0;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		if (i)
+			store_free(s);
+		t = clock_mono_ns();
+		s = open_store(dir, true);
+		best(&open, since(t));
+	}
+	figure(f, "chunk_open_us", open / 1000);
+	figure(f, "chunk_open_ns", open / (double)n);
+	if (!ids || decoder_new(&d) < 0)
+		die("memory", -ENOMEM, &e);
+	for (uint64_t i = 0; i < LOOKUPS; i++)
+		ids[i] = chunk_id(mix(i) % (n / FULL_EACH) * FULL_EACH + 1 + i % (FULL_EACH - 1));
+	for (int round = 0; round < ROUNDS; round++) {
+		t = clock_mono_ns();
+		for (uint64_t i = 0; i < LOOKUPS; i++)
+			wrong += !index_find(s->index, &ids[i], &at);
+		best(&hit, since(t));
+	}
+	for (uint64_t i = 0; i < READS; i++)
+		ids[i] = chunk_id(mix(i) % n / FULL_EACH * FULL_EACH);
+	for (int round = 0; round < ROUNDS; round++) {
+		t = clock_mono_ns();
+		for (uint64_t i = 0; i < READS; i++) {
+			need(decoder_load(d, s->index, &ids[i], &got, &e), "reading a chunk", &e);
+			wrong += got.raw_len != FULL;
+		}
+		best(&read, since(t));
+	}
+	for (uint64_t i = 0; i < LOOKUPS; i++)
+		ids[i] = chunk_id((n + i) * FULL_EACH + 1);
+	for (int round = 0; round < ROUNDS; round++) {
+		t = clock_mono_ns();
+		for (uint64_t i = 0; i < LOOKUPS; i++)
+			wrong += index_find(s->index, &ids[i], &at);
+		best(&miss, since(t));
+	}
+	figure(f, "chunk_lookup_hit_ns", hit / LOOKUPS);
+	figure(f, "chunk_lookup_miss_ns", miss / LOOKUPS);
+	figure(f, "chunk_read_ns", read / READS);
+	figure(f, "chunk_read_own_mib", own_mib());
+	if (wrong || index_entries(s->index) != n)
+		die("lookups went wrong", -EINVAL, &e);
+	decoder_free(d);
+	store_free(s);
+	free(ids);
+}
+
+/* Without the cache folder: the index from the packs' footers. */
+static void rebuild_index(const char *dir, uint64_t n, struct figures *f)
+{
+	uint64_t t = clock_mono_ns();
+	struct store *s = open_store(dir, false);
+	struct err e = {0};
+
+	figure(f, "chunk_rebuild_ns", since(t) / (double)n);
+	if (index_entries(s->index) != n)
+		die("the index is not whole", -EINVAL, &e);
+	store_free(s);
+}
+
+/* ---- files ---- */
+
+/* File i of n; order is scattered, as readdir's is. */
+static void file_path(uint64_t i, bool many, char out[64])
+{
+	if (many)
+		snprintf(out, 64, "d/%06llu/%08llx", (unsigned long long)(i / PER_DIR),
+			(unsigned long long)(mix(i) >> 32));
+	else
+		snprintf(out, 64, "d/%016llx", (unsigned long long)mix(i));
+}
+
+static void import_once(struct store *s, uint64_t n, bool many, const char *what, struct figures *f)
+{
+	static const struct meta m = {.mode = 0600,
+		.uid = 26,
+		.gid = 26,
+		.user = "postgres",
+		.group = "postgres",
+		.mtime = {1700000000, 0}};
+	struct snapshot *snap = snapshot_new();
+	struct ingest *in;
+	struct err e = {0};
+	uint64_t t = clock_mono_ns();
+	double cpu = cpu_ns();
+	char name[40];
+
+	need(ingest_new(s, "main", SNAPSHOT_BASE, NULL, &in, &e), "ingest", &e);
+	for (uint64_t i = 0; i < n; i++) {
+		struct ingest_file *file;
+		char path[64];
+
+		file_path(i, many, path);
+		need(ingest_open(in, path, &m, &file, &e), "a file", &e);
+		need(ingest_write(file, path, 20, &e), "a file", &e);
+		need(ingest_close(file, &e), "a file", &e);
+	}
+	snap->stop.sec = 1800000000;
+	need(ingest_publish(in, snap, &e), "publishing", &e);
+	snprintf(name, sizeof(name), "file_%s_%s_ns", what, many ? "many_dirs" : "one_dir");
+	figure(f, name, since(t) / (double)n);
+	snprintf(name, sizeof(name), "file_%s_%s_cpu_ns", what, many ? "many_dirs" : "one_dir");
+	figure(f, name, (cpu_ns() - cpu) / (double)n);
+	snprintf(name, sizeof(name), "file_%s_%s_own_mib", what, many ? "many_dirs" : "one_dir");
+	figure(f, name, own_mib());
+	ingest_free(in);
+	snapshot_free(snap);
+}
+
+static void import_files(const char *dir, uint64_t n, bool many, struct figures *f)
+{
+	struct store *s;
+
+	init(dir);
+	s = open_store(dir, true);
+	import_once(s, n, many, "import", f);
+	/* The next backup of the same: every path is looked for in the parent. */
+	import_once(s, n, many, "again", f);
+	store_free(s);
+}
+
+struct walk {
+	struct store *s;
+	uint64_t n;
+};
+
+static int step(void *arg, const struct entry *en)
+{
+	struct walk *w = arg;
+	struct err e = {0};
+
+	w->n++;
+	return en->type == ENTRY_DIR ? tree_walk(w->s, &en->dir, 0, step, w, &e) : 0;
+}
+
+/* A handle for every round: a walk decodes all nodes, a lookup finds those that fit in its cache. */
+static void read_files(const char *dir, uint64_t n, bool many, struct figures *f)
+{
+	double open = 0, walk = 0, lookup = 0;
+	struct err e = {0};
+
+	for (int round = 0; round < ROUNDS; round++) {
+		uint64_t t = clock_mono_ns();
+		struct store *s = open_store(dir, true);
+		struct walk w = {.s = s};
+		struct snapshot *snap;
+		struct entry *en;
+		char path[64];
+
+		need(snapshot_resolve(s, "main", 0, "latest", &snap, &e), "the snapshot", &e);
+		need(tree_find(s, &snap->root, "d", &en, &e), "the directory", &e);
+		free(en);
+		best(&open, since(t));
+		t = clock_mono_ns();
+		need(tree_walk(s, &snap->root, 0, step, &w, &e), "walking", &e);
+		best(&walk, since(t));
+		if (w.n != n + 1 + (many ? (n + PER_DIR - 1) / PER_DIR : 0))
+			die("the walk missed something", -EINVAL, &e);
+		t = clock_mono_ns();
+		for (uint64_t i = 0; i < NAMES; i++) {
+			file_path(mix(i) % n, many, path);
+			need(tree_find(s, &snap->root, path, &en, &e), path, &e);
+			free(en);
+		}
+		best(&lookup, since(t));
+		snapshot_free(snap);
+		store_free(s);
+	}
+	figure(f, many ? "file_open_many_dirs_us" : "file_open_one_dir_us", open / 1000);
+	figure(f, many ? "file_open_many_dirs_ns" : "file_open_one_dir_ns", open / (double)n);
+	figure(f, many ? "file_walk_many_dirs_ns" : "file_walk_one_dir_ns", walk / (double)n);
+	figure(f, many ? "file_lookup_many_dirs_ns" : "file_lookup_one_dir_ns", lookup / NAMES);
+}
+
+static void one_dir_import(const char *dir, uint64_t n, struct figures *f)
+{
+	import_files(dir, n, false, f);
+}
+
+static void one_dir_read(const char *dir, uint64_t n, struct figures *f)
+{
+	read_files(dir, n, false, f);
+}
+
+static void many_dirs_import(const char *dir, uint64_t n, struct figures *f)
+{
+	import_files(dir, n, true, f);
+}
+
+static void many_dirs_read(const char *dir, uint64_t n, struct figures *f)
+{
+	read_files(dir, n, true, f);
+}
+
+/* ---- all of it ---- */
+
+/* Steps of one folder, each in a process of its own, so that each has its own peak of memory. */
+static const struct scenario {
+	const char *what;
+	void (*step[3])(const char *dir, uint64_t n, struct figures *f);
+	const char *memory[3];
+	bool files;
+} scenarios[] = {
+	{"chunks", {import_chunks, read_chunks, rebuild_index},
+		{"chunk_import_peak_mib", "chunk_read_peak_mib", "chunk_rebuild_peak_mib"}, false},
+	{"files in one directory", {one_dir_import, one_dir_read},
+		{"file_import_one_dir_peak_mib", "file_read_one_dir_peak_mib"}, true},
+	{"files in many directories", {many_dirs_import, many_dirs_read},
+		{"file_import_many_dirs_peak_mib", "file_read_many_dirs_peak_mib"}, true},
+};
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
@@ -59,262 +440,87 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 	return remove(path);
 }
 
-static void print_memory(const char *key)
+static void run_step(const struct scenario *sc, int i, const char *dir, uint64_t n, struct figures *f)
 {
-	char line[256];
-	FILE *f = fopen("/proc/self/status", "r");
+	int fds[2], status;
+	struct figures got;
+	struct rusage u;
+	pid_t pid;
 
-	while (f && fgets(line, sizeof(line), f)) {
-		unsigned long kb;
-
-		/* What is ours: mapped runs are the page cache's. */
-		if (sscanf(line, "RssAnon: %lu", &kb) == 1)
-			printf("%s %.1f\n", key, (double)kb / 1000);
-	}
-	if (f)
-		fclose(f);
-}
-
-/* Microseconds an item since `began`. */
-static double per_item(uint64_t began, uint64_t n)
-{
-	return (double)(clock_mono_ns() - began) / 1000 / (double)n;
-}
-
-struct costs {
-	double import, open, find, miss, read, lookup, walk;
-};
-
-/* cache 0: the default. */
-static struct store *open_repo(const char *dir, size_t cache_bytes, struct err *e)
-{
-	char *repo = io_join(dir, "repo"), *cache = io_join(dir, "cache");
-	struct store_options o = {.index_dir = cache, .cache_bytes = cache_bytes};
-	struct store *s;
-
-	check(store_open(repo, &o, &s, e), e);
-	free(repo);
-	free(cache);
-	return s;
-}
-
-static char *make_repo(const char *parent, struct err *e)
-{
-	char id[STORE_ID_TEXT], *dir, *repo;
-
-	if (asprintf(&dir, "%s/pgstrata-scale-XXXXXX", parent) < 0 || !mkdtemp(dir)) {
-		perror("scale: a directory");
+	fflush(stdout);
+	if (pipe(fds) < 0 || (pid = fork()) < 0)
 		exit(1);
+	if (!pid) {
+		struct figures mine = {0};
+
+		sc->step[i](dir, n, &mine);
+		exit(io_write(fds[1], &mine, sizeof(mine)) ? 1 : 0);
 	}
-	repo = io_join(dir, "repo");
-	check(store_init(repo, NULL, id, e), e);
-	free(repo);
-	return dir;
+	close(fds[1]);
+	if (io_read(fds[0], &got, sizeof(got)) != sizeof(got))
+		got.n = 0;
+	close(fds[0]);
+	if (wait4(pid, &status, 0, &u) != pid || status)
+		f->n = FIGURES + 1;
+	for (unsigned k = 0; k < got.n && f->n < FIGURES; k++)
+		f->v[f->n++] = got.v[k];
+	if (f->n < FIGURES)
+		figure(f, sc->memory[i], (double)u.ru_maxrss / 1024);
 }
 
-static void chunks_in(struct store *s, uint64_t n, struct err *e)
+static int run(const struct scenario *sc, uint64_t n, struct figures *f)
 {
-	struct packing *p;
-	struct chunker *c;
+	const char *base = getenv("TMPDIR");
+	char dir[4096];
 
-	check(store_refresh(s, e), e);
-	check(packing_new(s, &p, e), e);
-	check(chunker_new(s, p, CHUNK, &c), e);
-	for (uint64_t i = 0; i < n; i++) {
-		struct chunk_result res;
-		uint8_t raw[CHUNK];
-
-		make_chunk(i, raw);
-		check(chunker_store(c, RECORD_CHUNK, raw, CHUNK, NULL, &res, e), e);
-		if (!res.fresh) {
-			fprintf(stderr, "scale: chunk %llu was there already\n", (unsigned long long)i);
-			exit(1);
-		}
+	snprintf(dir, sizeof(dir), "%s/pgstrata-scale-XXXXXX", base && *base ? base : "/tmp");
+	if (!mkdtemp(dir)) {
+		fprintf(stderr, "scale: %s: %s\n", dir, strerror(errno));
+		return 1;
 	}
-	check(packing_publish(p, e), e);
-	chunker_free(c);
-	packing_free(p);
-}
-
-/* Random chunks that are there (or not), named ahead of the clock. */
-static struct digest *probes(uint64_t n, bool there)
-{
-	struct digest *d = calloc(PROBES, sizeof(*d));
-
-	for (uint64_t i = 0; d && i < PROBES; i++) {
-		uint8_t raw[CHUNK];
-
-		make_chunk(mix(i) % n + (there ? 0 : n), raw);
-		d[i] = digest_of(raw, CHUNK);
-	}
-	if (!d)
-		exit(1);
-	return d;
-}
-
-static double find_all(struct store *s, const struct digest *d, bool there)
-{
-	uint64_t began = clock_mono_ns(), found = 0;
-
-	for (uint64_t i = 0; i < PROBES; i++) {
-		struct place at;
-
-		found += index_find(s->index, &d[i], &at);
-	}
-	if (found != (there ? PROBES : 0)) {
-		fprintf(stderr, "scale: %llu of the probes were found\n", (unsigned long long)found);
-		exit(1);
-	}
-	return per_item(began, PROBES);
-}
-
-static struct costs chunks(const char *parent, uint64_t n)
-{
-	struct err e = {0};
-	char *dir = make_repo(parent, &e), key[64];
-	struct store *s = open_repo(dir, SMALL_CACHE, &e);
-	struct digest *there = probes(n, true), *absent = probes(n, false);
-	struct costs c = {0};
-	uint64_t began = clock_mono_ns();
-
-	chunks_in(s, n, &e);
-	c.import = per_item(began, n);
-	snprintf(key, sizeof(key), "chunks.%llu.import.memory_mb", (unsigned long long)n);
-	print_memory(key);
-	store_free(s);
-
-	began = clock_mono_ns();
-	s = open_repo(dir, SMALL_CACHE, &e);
-	check(store_refresh(s, &e), &e);
-	c.open = per_item(began, n);
-	find_all(s, there, true); /* warms the page cache's mapping */
-	c.find = find_all(s, there, true);
-	c.miss = find_all(s, absent, false);
-	began = clock_mono_ns();
-	for (uint64_t i = 0; i < PROBES; i++) {
-		struct blob *b;
-
-		check(repo_blob(s, &there[i], RECORD_CHUNK, &b, &e), &e);
-		blob_release(b);
-	}
-	c.read = per_item(began, PROBES);
-	snprintf(key, sizeof(key), "chunks.%llu.read.memory_mb", (unsigned long long)n);
-	print_memory(key);
-	store_free(s);
+	for (int i = 0; i < 3 && sc->step[i] && f->n <= FIGURES; i++)
+		run_step(sc, i, dir, n, f);
 	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-	free(there);
-	free(absent);
-	free(dir);
-	return c;
-}
-
-static int count_entry(void *arg, const struct entry *en)
-{
-	(void)en;
-	++*(uint64_t *)arg;
-	return 0;
-}
-
-static struct costs files(const char *parent, uint64_t n)
-{
-	static const struct meta m = {
-		.mode = 0600, .uid = 1, .gid = 1, .user = "u", .group = "g", .mtime = {1, 2}};
-	struct err e = {0};
-	char *dir = make_repo(parent, &e), key[64], name[64];
-	struct store *s = open_repo(dir, 0, &e);
-	struct snapshot *snap = snapshot_new();
-	struct ingest *in;
-	struct costs c = {0};
-	uint64_t began = clock_mono_ns(), seen = 0;
-
-	check(ingest_new(s, "main", SNAPSHOT_BASE, NULL, &in, &e), &e);
-	for (uint64_t i = 0; i < n; i++) {
-		struct ingest_file *f;
-
-		/* Half in one directory, half in many. */
-		snprintf(name, sizeof(name), i % 2 ? "one/%llu" : "many/%llu/%llu",
-			(unsigned long long)(i % 2 ? i : i / 1000), (unsigned long long)i);
-		check(ingest_open(in, name, &m, &f, &e), &e);
-		check(ingest_write(f, &i, sizeof(i), &e), &e);
-		check(ingest_close(f, &e), &e);
-	}
-	snap->stop.sec = 1;
-	check(ingest_publish(in, snap, &e), &e);
-	c.import = per_item(began, n);
-	snprintf(key, sizeof(key), "files.%llu.import.memory_mb", (unsigned long long)n);
-	print_memory(key);
-	ingest_free(in);
-	snapshot_free(snap);
-	store_free(s);
-
-	began = clock_mono_ns();
-	s = open_repo(dir, 0, &e);
-	check(snapshot_resolve(s, "main", SNAPSHOT_BASE, "latest", &snap, &e), &e);
-	c.open = per_item(began, n);
-	began = clock_mono_ns();
-	for (uint64_t i = 0; i < PROBES; i++) {
-		struct entry *en;
-
-		snprintf(name, sizeof(name), "one/%llu", (unsigned long long)(mix(i) % (n / 2) * 2 + 1));
-		check(tree_find(s, &snap->root, name, &en, &e), &e);
-		free(en);
-	}
-	c.lookup = per_item(began, PROBES);
-	for (unsigned i = 0; i < 2; i++) {
-		struct entry *en;
-
-		check(tree_find(s, &snap->root, "one", &en, &e), &e);
-		began = clock_mono_ns();
-		seen = 0;
-		check(tree_walk(s, &en->dir, 0, count_entry, &seen, &e), &e);
-		c.walk = per_item(began, seen);
-		free(en);
-	}
-	if (seen != n / 2)
-		exit(1);
-	snprintf(key, sizeof(key), "files.%llu.read.memory_mb", (unsigned long long)n);
-	print_memory(key);
-	snapshot_free(snap);
-	store_free(s);
-	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-	free(dir);
-	return c;
-}
-
-static void report(const char *what, uint64_t small, uint64_t large, double a, double b)
-{
-	printf("%s.%llu_us %.3f\n", what, (unsigned long long)small, a);
-	printf("%s.%llu_us %.3f\n", what, (unsigned long long)large, b);
-	printf("%s.ratio %.2f\n", what, b / a);
+	return f->n > FIGURES;
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t n_chunks = 10000000, n_files = 1000000;
-	const char *dir = "/var/tmp";
-	struct costs a, b;
+	static const struct option options[] = {
+		{"chunks", required_argument, NULL, 'c'}, {"files", required_argument, NULL, 'f'}, {0}};
+	uint64_t chunks = 10000000, files = 1000000;
 
-	for (int i = 1; i + 1 < argc; i += 2) {
-		if (!strcmp(argv[i], "--chunks"))
-			n_chunks = strtoull(argv[i + 1], NULL, 10);
-		else if (!strcmp(argv[i], "--files"))
-			n_files = strtoull(argv[i + 1], NULL, 10);
-		else if (!strcmp(argv[i], "--dir"))
-			dir = argv[i + 1];
+	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
+		switch (o) {
+		case 'c':
+			chunks = strtoull(optarg, NULL, 10);
+			break;
+		case 'f':
+			files = strtoull(optarg, NULL, 10);
+			break;
+		default:
+			return 2;
+		}
+	if (chunks < 1000 || files < 100 || optind < argc) {
+		fprintf(stderr, "usage: scale [--chunks N] [--files N]   (at least 1000 and 100)\n");
+		return 2;
 	}
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	a = chunks(dir, n_chunks / 100);
-	b = chunks(dir, n_chunks);
-	report("chunks.import", n_chunks / 100, n_chunks, a.import, b.import);
-	report("chunks.open", n_chunks / 100, n_chunks, a.open, b.open);
-	report("chunks.find", n_chunks / 100, n_chunks, a.find, b.find);
-	report("chunks.miss", n_chunks / 100, n_chunks, a.miss, b.miss);
-	report("chunks.read", n_chunks / 100, n_chunks, a.read, b.read);
-	a = files(dir, n_files / 10);
-	b = files(dir, n_files);
-	report("files.import", n_files / 10, n_files, a.import, b.import);
-	report("files.open", n_files / 10, n_files, a.open, b.open);
-	report("files.lookup", n_files / 10, n_files, a.lookup, b.lookup);
-	report("files.walk", n_files / 10, n_files, a.walk, b.walk);
+	printf("chunks_small %llu\nchunks_large %llu\nfiles_small %llu\nfiles_large %llu\n",
+		(unsigned long long)chunks / 100, (unsigned long long)chunks, (unsigned long long)files / 10,
+		(unsigned long long)files);
+	for (size_t i = 0; i < sizeof(scenarios) / sizeof(*scenarios); i++) {
+		const struct scenario *sc = &scenarios[i];
+		struct figures small = {0}, large = {0};
+
+		if (run(sc, sc->files ? files / 10 : chunks / 100, &small) ||
+			run(sc, sc->files ? files : chunks, &large))
+			return 1;
+		for (unsigned k = 0; k < large.n; k++) {
+			/* Opening costs a fixed part and next to nothing an item. */
+			printf("%s_small %.4g\n%s_large %.4g\n", small.v[k].name, small.v[k].value,
+				large.v[k].name, large.v[k].value);
+			printf("%s_ratio %.2f\n", large.v[k].name, large.v[k].value / small.v[k].value);
+		}
+	}
 	return 0;
 }

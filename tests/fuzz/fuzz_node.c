@@ -1,60 +1,75 @@
-/* Tree nodes and map nodes from hostile bytes: every entry that comes out is well-formed and in order. */
+/* A tree node from hostile bytes. What is read is well-formed, in order, and can be copied; what was read can be
+ * written and read again. */
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/map.h"
 #include "store/node.h"
 
-static void check_entry(const struct entry *en, const char *last)
+static void check_name(const char *name, const char *last)
 {
-	size_t len = strlen(en->name);
-
-	if (!len || len > TREE_NAME_MAX || strchr(en->name, '/') || en->meta.mode > 07777 ||
-		en->meta.mtime.nsec > 999999999 || (last && strcmp(last, en->name) >= 0))
+	if (!*name || strlen(name) > TREE_NAME_MAX || strchr(name, '/') || !strcmp(name, ".") ||
+		!strcmp(name, "..") || (*last && strcmp(last, name) >= 0))
 		abort();
-	/* Touches all that the entry points to. */
-	if (strlen(en->meta.user) > TREE_NAME_MAX || strlen(en->meta.group) > TREE_NAME_MAX)
-		abort();
-	switch (en->type) {
-	case ENTRY_FILE:
-		if (en->file.inlined && en->file.size && en->file.inlined[en->file.size - 1] > 255)
-			abort();
-		break;
-	case ENTRY_DIR:
-		if (en->dir.entries > en->dir.descendants)
-			abort();
-		break;
-	case ENTRY_SYMLINK:
-		if (strlen(en->target) > TREE_TARGET_MAX)
-			abort();
-		break;
-	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct err e = {0};
+	char last[TREE_NAME_MAX + 1] = "";
+	struct leaf leaf = {0};
+	struct buf out = {0};
 	struct node n;
 	struct entry en;
 	struct node_child c;
-	struct digest d;
-	const char *last = NULL;
+	struct err e = {0};
+	uint64_t count = 0;
+	int r = node_open(&n, data, size, &e);
 
-	map_ref(data, size, size % 300, &d, &e);
-	if (node_open(&n, data, size, &e) < 0)
+	if (r < 0) {
+		if (r != -EBADMSG || !e.text[0])
+			abort();
 		return 0;
-	if (n.level == 0)
-		while (node_entry(&n, &en, &e) > 0) {
-			check_entry(&en, last);
-			last = en.name;
-		}
-	else
-		while (node_child(&n, &c, &e) > 0) {
-			if (!*c.first || (last && strcmp(last, c.first) >= 0) || c.entries > c.descendants)
+	}
+	if (n.level >= NODE_LEVELS)
+		abort();
+	while ((r = n.level ? node_child(&n, &c, &e) : node_entry(&n, &en, &e)) > 0) {
+		struct entry *copy;
+
+		check_name(n.level ? c.first : en.name, last);
+		strcpy(last, n.level ? c.first : en.name);
+		count++;
+		if (n.level) {
+			if (c.entries > c.descendants)
 				abort();
-			last = c.first;
+			continue;
 		}
+		if (en.meta.mode > 07777 || en.meta.mtime.nsec > 999999999 || strlen(en.meta.user) > 255)
+			abort();
+		copy = entry_dup(&en);
+		if (!copy || strcmp(copy->name, en.name) != 0 || copy->type != en.type)
+			abort();
+		if (en.type == ENTRY_FILE && en.file.inlined &&
+			memcmp(copy->file.inlined, en.file.inlined, en.file.size) != 0)
+			abort();
+		if (leaf_add(&leaf, copy) < 0)
+			abort();
+		free(copy);
+	}
 	node_done(&n);
+	if (r < 0 && (r != -EBADMSG || !e.text[0]))
+		abort();
+	if (r == 0 && n.level == 0) {
+		leaf_write(&leaf, &out);
+		if (leaf.n != count || node_open(&n, out.data, out.len, &e) < 0)
+			abort();
+		while ((r = node_entry(&n, &en, &e)) > 0)
+			count--;
+		if (r < 0 || count)
+			abort();
+		node_done(&n);
+	}
+	leaf_free(&leaf);
+	buf_free(&out);
 	return 0;
 }

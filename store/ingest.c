@@ -83,6 +83,10 @@ struct ingest {
 	atomic_int failed;	    /* the first error, 0: none */
 	struct err error;
 
+	pthread_mutex_t at_lock;	   /* rank: above the index's and the cache's; guards what follows */
+	char *at;			   /* the directory that a file was looked for in last, NULL: none */
+	struct dir_ref at_parent[PARENTS]; /* what it is in the parents; no entries: it is not there */
+
 	struct ingest_file *open; /* pushed files not closed; guarded by open_lock */
 	pthread_mutex_t open_lock;
 
@@ -187,6 +191,7 @@ int ingest_new(struct store *s, const char *cluster, enum snapshot_kind kind, co
 	pthread_mutex_init(&in->sorter_lock, NULL);
 	pthread_mutex_init(&in->error_lock, NULL);
 	pthread_mutex_init(&in->open_lock, NULL);
+	pthread_mutex_init(&in->at_lock, NULL);
 	in->cluster = strdup(cluster);
 	if (!in->cluster)
 		return err_sys(e, -ENOMEM, "starting an ingest");
@@ -248,6 +253,8 @@ void ingest_free(struct ingest *in)
 	pthread_mutex_destroy(&in->sorter_lock);
 	pthread_mutex_destroy(&in->error_lock);
 	pthread_mutex_destroy(&in->open_lock);
+	pthread_mutex_destroy(&in->at_lock);
+	free(in->at);
 	free(in->cluster);
 	free(in);
 }
@@ -333,16 +340,48 @@ int ingest_symlink(
 
 /* ---- files ---- */
 
+/* The directory of a path in each parent. Files come directory by directory, so the way down is kept. */
+static int find_dirs(struct ingest *in, const char *path, struct dir_ref ret[PARENTS])
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_(freep) char *dir = strndup(path, slash ? (size_t)(slash - path) : 0);
+
+	if (!dir)
+		return -ENOMEM;
+	pthread_mutex_lock(&in->at_lock);
+	if (!in->at || strcmp(in->at, dir)) {
+		for (unsigned i = 0; i < in->n_parents; i++) {
+			_cleanup_(freep) struct entry *en = NULL;
+
+			/* An unreadable parent is no reference: the file is then stored by itself. */
+			in->at_parent[i] = (struct dir_ref){0};
+			if (!*dir)
+				in->at_parent[i] = in->parents[i]->root;
+			else if (tree_find(in->store, &in->parents[i]->root, dir, &en, NULL) == 0 &&
+				 en->type == ENTRY_DIR)
+				in->at_parent[i] = en->dir;
+		}
+		free(in->at);
+		in->at = MOVE(dir);
+	}
+	memcpy(ret, in->at_parent, sizeof(in->at_parent));
+	pthread_mutex_unlock(&in->at_lock);
+	return 0;
+}
+
 /* What the newest parent that has this path as a file keeps of it. */
 static int find_home(struct ingest_file *f)
 {
 	struct ingest *in = f->ingest;
+	const char *slash = strrchr(f->path, '/');
+	struct dir_ref dirs[PARENTS];
 
+	if (!in->n_parents || find_dirs(in, f->path, dirs) < 0)
+		return 0;
 	for (unsigned i = 0; i < in->n_parents; i++) {
 		_cleanup_(freep) struct entry *en = NULL;
 
-		/* An unreadable parent is no reference: the file is then stored by itself. */
-		if (tree_find(in->store, &in->parents[i]->root, f->path, &en, NULL) < 0 ||
+		if (tree_lookup(in->store, &dirs[i], slash ? slash + 1 : f->path, &en, NULL) < 0 ||
 			en->type != ENTRY_FILE || en->file.inlined ||
 			en->file.chunk_shift != in->chunk_shift || !en->file.size)
 			continue;

@@ -501,8 +501,8 @@ int main(int argc, char **argv)
 		default:
 			return 2;
 		}
-	if (chunks < 1000 || files < 100 || optind < argc) {
-		fprintf(stderr, "usage: scale [--chunks N] [--files N]   (at least 1000 and 100)\n");
+	if (chunks < 10000 || files < 100 || optind < argc) {
+		fprintf(stderr, "usage: scale [--chunks N] [--files N]   (at least 10000 and 100)\n");
 		return 2;
 	}
 	printf("chunks_small %llu\nchunks_large %llu\nfiles_small %llu\nfiles_large %llu\n",

@@ -40,3 +40,12 @@ int wal_open(struct store *s, const char *cluster, const char *name, struct file
  * next. Both lists are sorted, NULL-terminated, and freed with strv_free. A cluster without WAL has none. */
 int wal_groups(struct store *s, const char *cluster, char ***ret, struct err *e);
 int wal_names(struct store *s, const char *cluster, const char *group, char ***ret, struct err *e);
+
+/* Notes: one small derived object for a file of the archive, under the same name. It may be lost at any time: who
+ * wrote it can make it again. Put: the first one stays, unless it is damaged; then it is replaced. Durable enough
+ * for a note: its bytes are, its name may be lost. Get: -ENOENT, -EBADMSG; free() *ret. */
+#define WAL_NOTE_MAX (4u << 20)
+int wal_note_put(
+	struct store *s, const char *cluster, const char *name, const void *p, size_t n, struct err *e);
+int wal_note_get(
+	struct store *s, const char *cluster, const char *name, void **ret, size_t *ret_len, struct err *e);

@@ -1,0 +1,22 @@
+/* The summaries of archived segments (src/pg/wal_summary.h), kept beside the WAL as notes (store/wal.h).
+ *
+ * A summary is made from where its predecessor's ended. It is noted only when that is known, or when no record
+ * reaches into the segment from before; what stands behind a hole is made anew for each process that asks. Notes
+ * that are missing or damaged are made again; a repository that cannot be written to is no error. Thread-safe. */
+#pragma once
+
+#include <stddef.h>
+
+#include "src/base/err.h"
+#include "src/pg/wal_summary.h"
+#include "store/store.h"
+
+/* The summary of an archived segment, by its name of 24 digits. wal_summary_free it. -ENOENT: no such segment;
+ * -EBADMSG: damaged WAL, or a damaged object. */
+int summaries_get(
+	struct store *s, const char *cluster, const char *name, struct wal_summary **ret, struct err *e);
+
+/* Makes and notes the summary of a segment that was just archived. bytes: its content, of its full size, or NULL to
+ * read it back. Costs a few milliseconds; a failure leaves nothing undone that summaries_get does not do. */
+int summaries_note(
+	struct store *s, const char *cluster, const char *name, const void *bytes, size_t n, struct err *e);

@@ -41,21 +41,21 @@ int backend_get(struct backend *b, const char *name, size_t max, void **ret, siz
 {
 	_cleanup_(object_closep) struct object *o = NULL;
 	_cleanup_(freep) char *p = NULL;
-	uint64_t size;
+	struct object_info info;
 	ssize_t n;
-	int r = backend_stat(b, name, &size, e);
+	int r = backend_stat(b, name, &info, e);
 
 	if (r < 0)
 		return r;
-	if (size > max)
+	if (info.size > max)
 		return err_set(e, -EFBIG, "object %s is larger than the %zu bytes allowed for it", name, max);
 	r = backend_open(b, name, &o, e);
 	if (r < 0)
 		return r;
-	p = malloc((size_t)size + 1);
+	p = malloc((size_t)info.size + 1);
 	if (!p)
 		return err_sys(e, -ENOMEM, "object %s", name);
-	n = object_read(o, 0, p, (size_t)size, e);
+	n = object_read(o, 0, p, (size_t)info.size, e);
 	if (n < 0)
 		return (int)n;
 	p[n] = 0;
@@ -74,9 +74,9 @@ int backend_folders(struct backend *b, const char *prefix, backend_list_fn *fn, 
 	return b->ops->folders(b, prefix, fn, arg, e);
 }
 
-int backend_stat(struct backend *b, const char *name, uint64_t *size, struct err *e)
+int backend_stat(struct backend *b, const char *name, struct object_info *ret, struct err *e)
 {
-	return b->ops->stat(b, name, size, e);
+	return b->ops->stat(b, name, ret, e);
 }
 
 int backend_remove(struct backend *b, const char *name, struct err *e)

@@ -13,14 +13,20 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "src/base/clock.h"
 #include "src/base/err.h"
 
 struct backend;
 struct object; /* an object opened for reading */
 struct upload; /* an object being written */
 
-/* Called for each name with its size; a non-zero return ends the listing and is returned. */
-typedef int backend_list_fn(void *arg, const char *name, uint64_t size);
+struct object_info {
+	uint64_t size;
+	struct tstamp put; /* when it was */
+};
+
+/* Called for each name; a non-zero return ends the listing and is returned. */
+typedef int backend_list_fn(void *arg, const char *name, const struct object_info *info);
 
 struct backend_ops {
 	void (*free)(struct backend *b);
@@ -30,7 +36,7 @@ struct backend_ops {
 	void (*close)(struct object *o);
 	int (*list)(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e);
 	int (*folders)(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e);
-	int (*stat)(struct backend *b, const char *name, uint64_t *size, struct err *e);
+	int (*stat)(struct backend *b, const char *name, struct object_info *ret, struct err *e);
 	int (*remove)(struct backend *b, const char *name, struct err *e);
 	int (*upload_begin)(struct backend *b, const char *prefix, struct upload **ret, struct err *e);
 	int (*upload_write)(struct upload *u, const void *p, size_t n, struct err *e);
@@ -72,9 +78,9 @@ int backend_get(struct backend *b, const char *name, size_t max, void **ret, siz
 /* All names that start with "PREFIX/", recursively, in no order. A prefix that does not exist is empty. */
 int backend_list(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e);
 /* The names of the folders right below a prefix (what stands between "PREFIX/" and the next "/"), each once,
- * with size 0. */
+ * with nothing known of it. */
 int backend_folders(struct backend *b, const char *prefix, backend_list_fn *fn, void *arg, struct err *e);
-int backend_stat(struct backend *b, const char *name, uint64_t *size, struct err *e);
+int backend_stat(struct backend *b, const char *name, struct object_info *ret, struct err *e);
 /* Removes one; -ENOENT. Durable after the next barrier. */
 int backend_remove(struct backend *b, const char *name, struct err *e);
 

@@ -173,6 +173,15 @@ static void local_close(struct object *base)
 	free(o);
 }
 
+/* An object is linked right after its last byte was written. */
+static struct object_info info_of(const struct stat *st)
+{
+	return (struct object_info){
+		.size = (uint64_t)st->st_size,
+		.put = {st->st_mtim.tv_sec, (uint32_t)st->st_mtim.tv_nsec},
+	};
+}
+
 static void closedirp(DIR **d)
 {
 	if (*d)
@@ -192,6 +201,7 @@ static int list_dir(struct local *l, const char *name, backend_list_fn *fn, void
 		return errno == ENOENT ? 0 : err_sys(e, -errno, "listing %s", path);
 	for (errno = 0; (de = readdir(d)); errno = 0) {
 		_cleanup_(freep) char *child = NULL;
+		struct object_info info;
 		struct stat st;
 		int r = 0;
 
@@ -214,7 +224,8 @@ static int list_dir(struct local *l, const char *name, backend_list_fn *fn, void
 			if (!marked && (r = mark_dirty(l, strdup(path))) < 0)
 				return err_sys(e, r, "listing %s", path);
 			marked = true;
-			r = fn(arg, child, (uint64_t)st.st_size);
+			info = info_of(&st);
+			r = fn(arg, child, &info);
 		}
 		if (r)
 			return r;
@@ -231,6 +242,7 @@ static int local_folders(struct backend *b, const char *prefix, backend_list_fn 
 {
 	_cleanup_(freep) char *path = path_of(b, prefix);
 	_cleanup_(closedirp) DIR *d = path ? opendir(path) : NULL;
+	const struct object_info none = {0};
 	struct dirent *de;
 
 	if (!path)
@@ -244,14 +256,14 @@ static int local_folders(struct backend *b, const char *prefix, backend_list_fn 
 		if (de->d_name[0] == '.' || fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 			!S_ISDIR(st.st_mode))
 			continue;
-		r = fn(arg, de->d_name, 0);
+		r = fn(arg, de->d_name, &none);
 		if (r)
 			return r;
 	}
 	return errno ? err_sys(e, -errno, "listing %s", path) : 0;
 }
 
-static int local_stat(struct backend *b, const char *name, uint64_t *size, struct err *e)
+static int local_stat(struct backend *b, const char *name, struct object_info *ret, struct err *e)
 {
 	_cleanup_(freep) char *path = path_of(b, name);
 	struct stat st;
@@ -260,7 +272,7 @@ static int local_stat(struct backend *b, const char *name, uint64_t *size, struc
 		return err_sys(e, -ENOMEM, "object %s", name);
 	if (stat(path, &st) < 0)
 		return err_sys(e, -errno, "object %s", path);
-	*size = (uint64_t)st.st_size;
+	*ret = info_of(&st);
 	return 0;
 }
 

@@ -387,7 +387,7 @@ struct listing {
 	int r;
 };
 
-static int list_pack(void *arg, const char *name, uint64_t size)
+static int list_pack(void *arg, const char *name, const struct object_info *info)
 {
 	struct listing *l = arg;
 	struct digest d;
@@ -399,9 +399,9 @@ static int list_pack(void *arg, const char *name, uint64_t size)
 	if (n == NONE)
 		return l->r = -ENOMEM;
 	l->ix->packs[n].seen = true;
-	if (l->ix->packs[n].size != size) {
+	if (l->ix->packs[n].size != info->size) {
 		pthread_rwlock_wrlock(&l->ix->lock);
-		l->ix->packs[n].size = size;
+		l->ix->packs[n].size = info->size;
 		pthread_rwlock_unlock(&l->ix->lock);
 	}
 	return 0;

@@ -285,14 +285,14 @@ static bool is_id(const char *id)
 	return *p == '-' && p[1] && strspn(p + 1, "0123456789") == strlen(p + 1);
 }
 
-static int list_one(void *arg, const char *name, uint64_t size)
+static int list_one(void *arg, const char *name, const struct object_info *info)
 {
 	struct listing *l = arg;
 	char cluster[64], kind[16], id[64];
 	struct snapshot_ref ref = {0};
 	int end = 0;
 
-	(void)size;
+	(void)info;
 	if (sscanf(name, "snapshots/%63[^/]/%15[^/]/%63[^/]%n", cluster, kind, id, &end) != 3 || name[end] ||
 		!is_id(id) || store_check_cluster_name(cluster, NULL) < 0)
 		return 0;

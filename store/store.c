@@ -378,12 +378,12 @@ struct strv {
 	size_t n;
 };
 
-static int add_cluster(void *arg, const char *name, uint64_t size)
+static int add_cluster(void *arg, const char *name, const struct object_info *info)
 {
 	struct strv *s = arg;
 	char **more;
 
-	(void)size;
+	(void)info;
 	if (strncmp(name, "clusters/", 9) || store_check_cluster_name(name + 9, NULL) < 0)
 		return 0;
 	more = reallocarray(s->v, s->n + 2, sizeof(*more));

@@ -284,7 +284,7 @@ int wal_put(struct store *s, const char *cluster, const char *name, int fd, uint
 	bool *ret_known, struct err *e)
 {
 	char object[OBJECT_NAME];
-	uint64_t there;
+	struct object_info there;
 	int r = object_name(object, cluster, name, e);
 
 	if (r < 0)
@@ -372,24 +372,26 @@ static int open_tail(struct store *s, const char *cluster, const char *name, uin
 	struct walfile **ret, struct err *e)
 {
 	_cleanup_(walfile_freep) struct walfile *w = calloc(1, sizeof(*w));
-	uint64_t size;
+	struct object_info object;
 	int r = w ? object_name(w->name, cluster, name, e) : err_sys(e, -ENOMEM, "%s", name);
 
 	if (!r)
-		r = backend_stat(s->backend, w->name, &size, e);
+		r = backend_stat(s->backend, w->name, &object, e);
 	if (r == -ENOENT)
 		return err_set(e, r, "%s is not in the archive of cluster \"%s\"", name, cluster);
-	if (!r && size < HEAD + TRAILER)
+	if (!r && object.size < HEAD + TRAILER)
 		r = err_set(e, -EBADMSG, "object %s has %llu bytes: not a WAL file", w->name,
-			(unsigned long long)size);
+			(unsigned long long)object.size);
 	if (!r)
 		r = backend_open(s->backend, w->name, &w->object, e);
 	if (!r)
-		r = read_exactly(w, size - TRAILER, tail, TRAILER, e);
+		r = read_exactly(w, object.size - TRAILER, tail, TRAILER, e);
 	if (!r)
-		r = parse_tail(w, tail, size, e);
-	if (!r)
+		r = parse_tail(w, tail, object.size, e);
+	if (!r) {
+		w->info.put = object.put;
 		*ret = MOVE(w);
+	}
 	return r;
 }
 
@@ -517,62 +519,49 @@ int wal_open(struct store *s, const char *cluster, const char *name, struct file
 
 /* ---- listing ---- */
 
-struct strv {
-	char **v;
-	size_t n;
+struct lister {
+	struct wal_list list;
 	size_t skip; /* bytes of a prefix that is not part of the name */
 };
 
-static int add_name(void *arg, const char *name, uint64_t size)
+static int add_name(void *arg, const char *name, const struct object_info *info)
 {
-	struct strv *l = arg;
-	char **more;
+	struct lister *l = arg;
+	struct wal_name *more;
 
-	(void)size;
-	if (!name_is_safe(name + l->skip))
+	name += l->skip;
+	if (!name_is_safe(name))
 		return 0;
-	more = reallocarray(l->v, l->n + 2, sizeof(*more));
-	if (!more)
-		return -ENOMEM;
-	l->v = more;
-	more[l->n] = strdup(name + l->skip);
-	if (!more[l->n])
-		return -ENOMEM;
-	more[++l->n] = NULL;
-	return 0;
+	if (!(l->list.n & (l->list.n - 1))) {
+		more = reallocarray(l->list.v, l->list.n ? l->list.n * 2 : 1, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		l->list.v = more;
+	}
+	l->list.v[l->list.n] = (struct wal_name){strdup(name), info->size, info->put};
+	return l->list.v[l->list.n++].name ? 0 : -ENOMEM;
 }
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	return strcmp(((const struct wal_name *)a)->name, ((const struct wal_name *)b)->name);
 }
 
-static int finish_list(int r, struct strv *l, char ***ret, struct err *e)
+static int finish_list(int r, struct lister *l, struct wal_list *ret, struct err *e)
 {
 	if (r < 0) {
-		strv_free(l->v);
+		wal_list_free(&l->list);
 		return r == -ENOMEM ? err_sys(e, r, "listing the WAL archive") : r;
 	}
-	qsort(l->v, l->n, sizeof(*l->v), by_name);
-	*ret = l->v;
+	if (l->list.n)
+		qsort(l->list.v, l->list.n, sizeof(*l->list.v), by_name);
+	*ret = l->list;
 	return 0;
 }
 
-int wal_groups(struct store *s, const char *cluster, char ***ret, struct err *e)
+int wal_list(struct store *s, const char *cluster, const char *group, struct wal_list *ret, struct err *e)
 {
-	struct strv l = {.v = calloc(1, sizeof(char *))};
-	char prefix[OBJECT_NAME];
-	int r = store_check_cluster_name(cluster, e);
-
-	snprintf(prefix, sizeof(prefix), "wal/%.63s", cluster);
-	if (!r)
-		r = l.v ? backend_folders(s->backend, prefix, add_name, &l, e) : -ENOMEM;
-	return finish_list(r, &l, ret, e);
-}
-
-int wal_names(struct store *s, const char *cluster, const char *group, char ***ret, struct err *e)
-{
-	struct strv l = {.v = calloc(1, sizeof(char *))};
+	struct lister l = {0};
 	char prefix[OBJECT_NAME];
 	int r = store_check_cluster_name(cluster, e);
 
@@ -580,6 +569,49 @@ int wal_names(struct store *s, const char *cluster, const char *group, char ***r
 		r = err_set(e, -EINVAL, "\"%.80s\" is no group of the WAL archive", group);
 	l.skip = (size_t)snprintf(prefix, sizeof(prefix), "wal/%.63s/%.63s", cluster, group) + 1;
 	if (!r)
-		r = l.v ? backend_list(s->backend, prefix, add_name, &l, e) : -ENOMEM;
+		r = backend_list(s->backend, prefix, add_name, &l, e);
 	return finish_list(r, &l, ret, e);
+}
+
+void wal_list_free(struct wal_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->v[i].name);
+	free(l->v);
+	*l = (struct wal_list){0};
+}
+
+/* The names alone, taken out of the list. */
+static int names_of(struct wal_list *l, char ***ret, struct err *e)
+{
+	char **v = calloc(l->n + 1, sizeof(*v));
+
+	for (size_t i = 0; v && i < l->n; i++)
+		v[i] = MOVE(l->v[i].name);
+	wal_list_free(l);
+	if (!v)
+		return err_sys(e, -ENOMEM, "listing the WAL archive");
+	*ret = v;
+	return 0;
+}
+
+int wal_groups(struct store *s, const char *cluster, char ***ret, struct err *e)
+{
+	struct lister l = {0};
+	char prefix[OBJECT_NAME];
+	int r = store_check_cluster_name(cluster, e);
+
+	snprintf(prefix, sizeof(prefix), "wal/%.63s", cluster);
+	if (!r)
+		r = backend_folders(s->backend, prefix, add_name, &l, e);
+	r = finish_list(r, &l, &l.list, e);
+	return r ? r : names_of(&l.list, ret, e);
+}
+
+int wal_names(struct store *s, const char *cluster, const char *group, char ***ret, struct err *e)
+{
+	struct wal_list l = {0};
+	int r = wal_list(s, cluster, group, &l, e);
+
+	return r ? r : names_of(&l, ret, e);
 }

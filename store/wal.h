@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/clock.h"
 #include "src/base/err.h"
 #include "store/digest.h"
 #include "store/file.h"
@@ -22,6 +23,7 @@
 struct wal_info {
 	uint64_t size;	      /* of the file */
 	uint64_t stored;      /* of its object */
+	struct tstamp put;    /* when it was archived */
 	struct digest digest; /* SHA-256 of the file's bytes */
 };
 
@@ -40,6 +42,19 @@ int wal_open(struct store *s, const char *cluster, const char *name, struct file
  * next. Both lists are sorted, NULL-terminated, and freed with strv_free. A cluster without WAL has none. */
 int wal_groups(struct store *s, const char *cluster, char ***ret, struct err *e);
 int wal_names(struct store *s, const char *cluster, const char *group, char ***ret, struct err *e);
+
+/* The same with what the backend knows without opening each. Free with wal_list_free. */
+struct wal_name {
+	char *name;
+	uint64_t stored;
+	struct tstamp put;
+};
+struct wal_list {
+	struct wal_name *v;
+	size_t n;
+};
+int wal_list(struct store *s, const char *cluster, const char *group, struct wal_list *ret, struct err *e);
+void wal_list_free(struct wal_list *l);
 
 /* Notes: one small derived object for a file of the archive, under the same name. It may be lost at any time: who
  * wrote it can make it again. Put: the first one stays, unless it is damaged; then it is replaced. Durable enough

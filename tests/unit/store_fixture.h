@@ -130,14 +130,14 @@ struct fx_objects {
 	size_t n;
 };
 
-FX_UNUSED static int fx_object(void *arg, const char *name, uint64_t size)
+FX_UNUSED static int fx_object(void *arg, const char *name, const struct object_info *info)
 {
 	struct fx_objects *o = arg;
 
 	o->names = realloc(o->names, (o->n + 1) * sizeof(*o->names));
 	o->sizes = realloc(o->sizes, (o->n + 1) * sizeof(*o->sizes));
 	o->names[o->n] = strdup(name);
-	o->sizes[o->n++] = size;
+	o->sizes[o->n++] = info->size;
 	return 0;
 }
 

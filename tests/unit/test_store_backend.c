@@ -34,14 +34,18 @@ START_TEST(put_get)
 	struct folder f = open_folder();
 	struct err e = {0};
 	const char *name = names[_i];
-	uint64_t size;
+	const struct tstamp before = clock_now();
+	struct object_info info;
 	void *p = NULL;
 	size_t n;
 
-	fx_fails(backend_stat(f.b, name, &size, &e), -ENOENT, &e);
+	fx_fails(backend_stat(f.b, name, &info, &e), -ENOENT, &e);
 	fx_ok(backend_put(f.b, name, "hello", 5, &e), &e);
-	fx_ok(backend_stat(f.b, name, &size, &e), &e);
-	ck_assert_uint_eq(size, 5);
+	fx_ok(backend_stat(f.b, name, &info, &e), &e);
+	ck_assert_uint_eq(info.size, 5);
+	/* A file system's clock ticks in hundredths of a second. */
+	ck_assert_int_ge(info.put.sec, before.sec - 1);
+	ck_assert_int_le(info.put.sec, clock_now().sec);
 	fx_ok(backend_get(f.b, name, 5, &p, &n, &e), &e);
 	fx_same(name, p, n, "hello", 5);
 	free(p);
@@ -95,10 +99,10 @@ START_TEST(ranges)
 }
 END_TEST
 
-static int stop_at_two(void *arg, const char *name, uint64_t size)
+static int stop_at_two(void *arg, const char *name, const struct object_info *info)
 {
 	(void)name;
-	(void)size;
+	(void)info;
 	return ++*(int *)arg == 2 ? 77 : 0;
 }
 

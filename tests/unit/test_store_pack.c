@@ -140,6 +140,7 @@ struct made {
 /* A pack of n records with payloads of their numbers, and its footer looked at. */
 static struct made make_pack(size_t n, size_t payload)
 {
+	struct object_info info;
 	struct made m = {.dir = check_tempdir(), .n = n};
 	uint8_t *bytes = calloc(1, payload);
 	const struct pack_entry *en;
@@ -175,10 +176,10 @@ static struct made make_pack(size_t n, size_t payload)
 	m.name = *packer_name(p);
 	m.size = packer_size(p);
 	pack_object_name(&m.name, m.object);
-	ck_assert_int_eq(backend_stat(m.b, m.object, &off, NULL), -ENOENT);
+	ck_assert_int_eq(backend_stat(m.b, m.object, &info, NULL), -ENOENT);
 	fx_ok(packer_publish(p, &e), &e);
-	fx_ok(backend_stat(m.b, m.object, &off, &e), &e);
-	ck_assert_uint_eq(off, m.size);
+	fx_ok(backend_stat(m.b, m.object, &info, &e), &e);
+	ck_assert_uint_eq(info.size, m.size);
 	packer_free(p);
 	free(bytes);
 	return m;

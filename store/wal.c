@@ -18,6 +18,7 @@
 #include "src/base/pool.h"
 #include "store/codec.h"
 #include "store/repo.h"
+#include "store/wal_object.h"
 
 #define MAGIC_HEAD "pgstWALF"
 #define MAGIC_END 0x444e4557u /* "WEND" */
@@ -27,8 +28,8 @@
 #define FRAME (64u << 10)
 #define FRAME_MAX (1u << 20)
 #define FRAME_ENTRY 16
+#define TREE "wal"
 #define BATCH 64 /* frames compressed at a time: 4 MiB in, at most as much out */
-#define OBJECT_NAME 192
 
 CLEANUP_DEFINE(struct upload, upload_free)
 CLEANUP_DEFINE(struct pool, pool_free)
@@ -38,38 +39,6 @@ struct frame {
 	uint32_t raw_crc;
 	uint8_t codec;
 };
-
-/* ---- names ---- */
-
-static bool name_is_safe(const char *name)
-{
-	size_t n = strlen(name);
-
-	return n > 0 && n <= WAL_FILE_NAME_MAX && *name != '.' && *name != '-' && *name != '_' &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == n;
-}
-
-/* A segment's group is its timeline and the upper half of its number (256 segments of 16 MiB); that of a
- * short name is the timeline and the dot after it, which sorts before that timeline's segments as the name
- * itself does. */
-static size_t group_len(const char *name)
-{
-	size_t n = strlen(name), want = n >= 24 ? 16 : 9;
-
-	return n < want ? n : want;
-}
-
-static int object_name(char out[OBJECT_NAME], const char *cluster, const char *name, struct err *e)
-{
-	int r = store_check_cluster_name(cluster, e);
-
-	if (r < 0)
-		return r;
-	if (!name_is_safe(name))
-		return err_set(e, -EINVAL, "\"%.80s\" cannot name a file of the WAL archive", name);
-	snprintf(out, OBJECT_NAME, "wal/%s/%.*s/%s", cluster, (int)group_len(name), name, name);
-	return 0;
-}
 
 /* ---- writing ---- */
 
@@ -283,9 +252,9 @@ static int put_new(struct store *s, const char *object, const char *name, int fd
 int wal_put(struct store *s, const char *cluster, const char *name, int fd, uint64_t size, unsigned threads,
 	bool *ret_known, struct err *e)
 {
-	char object[OBJECT_NAME];
+	char object[WAL_OBJECT_NAME];
 	struct object_info there;
-	int r = object_name(object, cluster, name, e);
+	int r = wal_object_name(object, TREE, cluster, name, e);
 
 	if (r < 0)
 		return r;
@@ -309,7 +278,7 @@ int wal_put(struct store *s, const char *cluster, const char *name, int fd, uint
 
 struct walfile {
 	struct object *object;
-	char name[OBJECT_NAME];
+	char name[WAL_OBJECT_NAME];
 	struct wal_info info;
 	uint32_t frame, n;
 	struct frame *frames;
@@ -373,7 +342,7 @@ static int open_tail(struct store *s, const char *cluster, const char *name, uin
 {
 	_cleanup_(walfile_freep) struct walfile *w = calloc(1, sizeof(*w));
 	struct object_info object;
-	int r = w ? object_name(w->name, cluster, name, e) : err_sys(e, -ENOMEM, "%s", name);
+	int r = w ? wal_object_name(w->name, TREE, cluster, name, e) : err_sys(e, -ENOMEM, "%s", name);
 
 	if (!r)
 		r = backend_stat(s->backend, w->name, &object, e);
@@ -530,7 +499,7 @@ static int add_name(void *arg, const char *name, const struct object_info *info)
 	struct wal_name *more;
 
 	name += l->skip;
-	if (!name_is_safe(name))
+	if (!wal_object_name_is_safe(name))
 		return 0;
 	if (!(l->list.n & (l->list.n - 1))) {
 		more = reallocarray(l->list.v, l->list.n ? l->list.n * 2 : 1, sizeof(*more));
@@ -562,12 +531,12 @@ static int finish_list(int r, struct lister *l, struct wal_list *ret, struct err
 int wal_list(struct store *s, const char *cluster, const char *group, struct wal_list *ret, struct err *e)
 {
 	struct lister l = {0};
-	char prefix[OBJECT_NAME];
+	char prefix[WAL_OBJECT_NAME];
 	int r = store_check_cluster_name(cluster, e);
 
-	if (!r && !name_is_safe(group))
+	if (!r && !wal_object_name_is_safe(group))
 		r = err_set(e, -EINVAL, "\"%.80s\" is no group of the WAL archive", group);
-	l.skip = (size_t)snprintf(prefix, sizeof(prefix), "wal/%.63s/%.63s", cluster, group) + 1;
+	l.skip = (size_t)snprintf(prefix, sizeof(prefix), TREE "/%.63s/%.63s", cluster, group) + 1;
 	if (!r)
 		r = backend_list(s->backend, prefix, add_name, &l, e);
 	return finish_list(r, &l, ret, e);
@@ -598,10 +567,10 @@ static int names_of(struct wal_list *l, char ***ret, struct err *e)
 int wal_groups(struct store *s, const char *cluster, char ***ret, struct err *e)
 {
 	struct lister l = {0};
-	char prefix[OBJECT_NAME];
+	char prefix[WAL_OBJECT_NAME];
 	int r = store_check_cluster_name(cluster, e);
 
-	snprintf(prefix, sizeof(prefix), "wal/%.63s", cluster);
+	snprintf(prefix, sizeof(prefix), TREE "/%.63s", cluster);
 	if (!r)
 		r = backend_folders(s->backend, prefix, add_name, &l, e);
 	r = finish_list(r, &l, &l.list, e);

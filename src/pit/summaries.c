@@ -1,0 +1,230 @@
+/* Summaries, made and noted. See summaries.h.
+ *
+ * Where a segment's first record begins is found from the pages before it, going back until one has a record's
+ * start: a few pages as a rule, and at most what the longest record takes. So no summary waits for the one before
+ * it, and a hole far back costs nothing here. */
+#include "src/pit/summaries.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "src/base/buf.h"
+#include "src/base/clean.h"
+#include "src/pg/wal_page.h"
+#include "src/pit/pages.h"
+#include "store/wal.h"
+
+CLEANUP_DEFINE(struct file, file_free)
+
+/* The longest record with its pages' headers, rounded up. */
+#define BACK_MAX ((uint64_t)WAL_RECORD_MAX + (64u << 20))
+#define BACK_FIRST 4 /* pages tried first */
+
+/* What is asked for. */
+struct job {
+	struct store *store;
+	const char *cluster;
+	const char *name;
+	struct tli tli;
+	struct segno no;
+	uint32_t segment_size;
+	uint32_t block_size;
+	uint64_t system_identifier;
+	bool reaches_in; /* a record from before goes on in its first page */
+	struct timeline_history *history;
+	struct pages pages;
+};
+
+static void job_release(struct job *j)
+{
+	pages_release(&j->pages);
+	timeline_history_free(j->history);
+}
+
+/* Reads the segment's header, and settles what its name and size mean. */
+static int begin(struct job *j, struct err *e)
+{
+	uint8_t head[WAL_PAGE_HEAD_LONG];
+	struct wal_segment seg;
+	struct wal_page page;
+	int r = wal_name_parse(j->name, strlen(j->name), j->segment_size, &j->tli, &j->no)
+			? 0
+			: err_set(e, -EINVAL, "%s is no segment of %u bytes", j->name, j->segment_size);
+
+	if (r < 0)
+		return r;
+	j->pages = (struct pages){.store = j->store,
+		.cluster = j->cluster,
+		.segment_size = j->segment_size,
+		.has_own = true,
+		.own = j->no,
+		.own_tli = j->tli,
+		.mem = j->pages.mem,
+		.mem_len = j->pages.mem_len};
+	r = pages_read(&j->pages, wal_segment_start(j->no, j->segment_size), head, sizeof(head), e);
+	if (r < 0)
+		return r;
+	r = wal_segment_check(head, (size_t)r, j->name, strlen(j->name), 0, &seg, e);
+	if (!r && seg.segment_size != j->segment_size)
+		r = err_set(e, -EBADMSG, "its header says %u bytes, but it has %u", seg.segment_size,
+			j->segment_size);
+	if (!r)
+		r = wal_page_parse(head, sizeof(head), &page, e);
+	if (r < 0)
+		return err_wrap(e, r, "%s", j->name);
+	j->block_size = seg.block_size;
+	j->system_identifier = seg.system_identifier;
+	j->reaches_in = page.info & WAL_PAGE_CONTINUES;
+	return 0;
+}
+
+static int new_reader(struct job *j, struct wal_reader **ret, struct err *e)
+{
+	struct wal_reader_opts o = {.segment_size = j->segment_size,
+		.block_size = j->block_size,
+		.system_identifier = j->system_identifier,
+		.tli = j->tli};
+
+	return wal_reader_new(&o, pages_read, &j->pages, ret, e);
+}
+
+/* The start of the record that goes on in the segment's first page; 0: it is not at hand. */
+static int find_start(struct job *j, struct wal_reader *r, struct lsn *ret, struct err *e)
+{
+	struct lsn start = wal_segment_start(j->no, j->segment_size);
+	const struct wal_record *rec = NULL;
+
+	*ret = (struct lsn){0};
+	for (uint64_t back = (uint64_t)BACK_FIRST * j->block_size;; back *= 2) {
+		bool all = back >= start.v || back >= BACK_MAX;
+		struct lsn from = {back < start.v ? start.v - back : 0};
+		struct wal_end end;
+		int c;
+
+		wal_reader_find(r, from);
+		wal_reader_limit(r, start);
+		while ((c = wal_reader_next(r, &rec, e)) > 0)
+			;
+		end = wal_reader_end(r);
+		wal_reader_limit(r, (struct lsn){0});
+		/* Damage before the segment is no damage of it. */
+		if (c == -EBADMSG || c == -EOPNOTSUPP)
+			return 0;
+		if (c < 0)
+			return c;
+		if (!end.mid_record) {
+			/* A reader that stopped earlier met a hole, or an end that is none here. */
+			if (end.missing.v >= start.v && end.at.v < start.v)
+				*ret = end.at;
+			return 0;
+		}
+		if (all || end.missing.v < start.v)
+			return 0;
+	}
+}
+
+static int history_of(struct job *j, struct err *e)
+{
+	int r = pages_history(j->store, j->cluster, j->tli, &j->history, e);
+
+	/* Without its history a timeline begins with its own first segment. */
+	if (r == -ENOENT || r == -EBADMSG)
+		r = timeline_history_parse(NULL, 0, j->tli, &j->history, e);
+	j->pages.history = j->history;
+	return r;
+}
+
+static void put_note(struct job *j, const struct wal_summary *s)
+{
+	_cleanup_(buf_free) struct buf b = {0};
+
+	wal_summary_encode(s, &b);
+	/* A repository that cannot be written to makes it anew next time. */
+	if (!b.bad && b.len <= WAL_NOTE_MAX)
+		wal_note_put(j->store, j->cluster, j->name, b.data, b.len, NULL);
+}
+
+static int make(struct job *j, struct wal_summary **ret, struct err *e)
+{
+	_cleanup_(wal_reader_freep) struct wal_reader *r = NULL;
+	struct lsn from = {0};
+	int c = begin(j, e);
+
+	if (!c)
+		c = history_of(j, e);
+	if (!c)
+		c = new_reader(j, &r, e);
+	if (!c && j->reaches_in)
+		c = find_start(j, r, &from, e);
+	if (c < 0)
+		return c;
+	c = wal_summary_make(r, j->tli, j->no, j->segment_size, from, ret, e);
+	if (c < 0)
+		return err_wrap(e, c, "%s", j->name);
+	if (!(*ret)->head_missing)
+		put_note(j, *ret);
+	return 0;
+}
+
+static int read_note(
+	struct store *s, const char *cluster, const char *name, struct wal_summary **ret, struct err *e)
+{
+	_cleanup_(wal_summary_freep) struct wal_summary *w = NULL;
+	_cleanup_(freep) void *p = NULL;
+	char text[WAL_NAME_TEXT];
+	size_t n;
+	int r = wal_note_get(s, cluster, name, &p, &n, e);
+
+	if (!r)
+		r = wal_summary_decode(p, n, &w, e);
+	/* Somebody else's note under this name is no note of it. */
+	if (!r && strcmp(wal_name(w->tli, w->segno, w->segment_size, text), name) != 0)
+		r = err_set(e, -EBADMSG, "the note on %s is about %s", name, text);
+	if (!r)
+		*ret = MOVE(w);
+	return r;
+}
+
+static int segment_size_of(
+	struct store *s, const char *cluster, const char *name, uint32_t *ret, struct err *e)
+{
+	struct wal_info info;
+	int r = wal_name_looks(name, strlen(name)) ? wal_stat(s, cluster, name, &info, e)
+						   : err_set(e, -EINVAL, "%.80s names no segment", name);
+
+	if (r < 0)
+		return r;
+	if (info.size > UINT32_MAX || !wal_segsize_ok((uint32_t)info.size))
+		return err_set(e, -EBADMSG, "%s has %llu bytes: no segment is that long", name,
+			(unsigned long long)info.size);
+	*ret = (uint32_t)info.size;
+	return 0;
+}
+
+int summaries_get(
+	struct store *s, const char *cluster, const char *name, struct wal_summary **ret, struct err *e)
+{
+	_cleanup_(job_release) struct job j = {.store = s, .cluster = cluster, .name = name};
+	int r = wal_name_looks(name, strlen(name)) ? read_note(s, cluster, name, ret, NULL) : -ENOENT;
+
+	if (!r || r == -ENOMEM)
+		return r ? err_sys(e, r, "%s", name) : 0;
+	r = segment_size_of(s, cluster, name, &j.segment_size, e);
+	return r < 0 ? r : make(&j, ret, e);
+}
+
+int summaries_note(
+	struct store *s, const char *cluster, const char *name, const void *bytes, size_t n, struct err *e)
+{
+	_cleanup_(wal_summary_freep) struct wal_summary *w = NULL;
+	_cleanup_(job_release) struct job j = {.store = s, .cluster = cluster, .name = name};
+
+	if (!bytes)
+		return summaries_get(s, cluster, name, &w, e);
+	if (n > UINT32_MAX || !wal_segsize_ok((uint32_t)n))
+		return err_set(e, -EINVAL, "%.80s has %zu bytes: no segment is that long", name, n);
+	j.segment_size = (uint32_t)n;
+	j.pages.mem = bytes;
+	j.pages.mem_len = n;
+	return make(&j, &w, e);
+}

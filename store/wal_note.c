@@ -1,0 +1,111 @@
+/* Notes beside the files of the WAL archive. See wal.h; format: store/README.md, "WAL note".
+ *
+ * A note is derived data: any that is damaged may be removed, and none is worth a second fsync. Not here: what
+ * a note says. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/buf.h"
+#include "src/base/clean.h"
+#include "src/base/crc32c.h"
+#include "src/base/cur.h"
+#include "store/repo.h"
+#include "store/wal.h"
+#include "store/wal_object.h"
+
+#define MAGIC "pgstNOTE"
+#define VERSION 1
+#define HEAD 32
+#define CRC 4
+#define TREE "walnote"
+
+CLEANUP_DEFINE(struct upload, upload_free)
+
+static int put(struct store *s, const char *object, const struct buf *b, struct err *e)
+{
+	_cleanup_(upload_freep) struct upload *u = NULL;
+	_cleanup_(freep) char *folder = strndup(object, (size_t)(strrchr(object, '/') - object));
+	int r = folder ? upload_begin(s->backend, folder, &u, e) : err_sys(e, -ENOMEM, "object %s", object);
+
+	if (!r)
+		r = upload_write(u, b->data, b->len, e);
+	return r ? r : upload_commit(u, object, e);
+}
+
+int wal_note_put(
+	struct store *s, const char *cluster, const char *name, const void *p, size_t n, struct err *e)
+{
+	_cleanup_(buf_free) struct buf b = {0};
+	_cleanup_(freep) void *there = NULL;
+	char object[WAL_OBJECT_NAME];
+	size_t len;
+	int r = wal_object_name(object, TREE, cluster, name, e);
+
+	if (r < 0)
+		return r;
+	if (n > WAL_NOTE_MAX)
+		return err_set(e, -EFBIG, "object %s: a note of %zu bytes is too long", object, n);
+	buf_put(&b, MAGIC, 8);
+	buf_put_u32(&b, VERSION);
+	buf_put_u32(&b, (uint32_t)n);
+	buf_put(&b, s->id, sizeof(s->id));
+	buf_put(&b, p, n);
+	if (!b.bad)
+		buf_put_u32(&b, crc32c(0, b.data, b.len));
+	if (b.bad)
+		return err_sys(e, -ENOMEM, "object %s", object);
+	r = put(s, object, &b, e);
+	if (r != -EEXIST)
+		return r;
+	r = wal_note_get(s, cluster, name, &there, &len, NULL);
+	if (r != -EBADMSG)
+		return r == -ENOENT ? put(s, object, &b, e) : 0;
+	r = backend_remove(s->backend, object, e);
+	return r < 0 && r != -ENOENT ? r : put(s, object, &b, e);
+}
+
+int wal_note_get(
+	struct store *s, const char *cluster, const char *name, void **ret, size_t *ret_len, struct err *e)
+{
+	_cleanup_(freep) uint8_t *p = NULL;
+	char object[WAL_OBJECT_NAME];
+	const uint8_t *magic, *id;
+	uint32_t version, len;
+	struct cur c, end;
+	size_t n = 0;
+	int r = wal_object_name(object, TREE, cluster, name, e);
+
+	if (!r)
+		r = backend_get(s->backend, object, HEAD + WAL_NOTE_MAX + CRC, (void **)&p, &n, e);
+	if (r == -ENOENT)
+		return err_set(e, r, "there is no note on %s in cluster \"%s\"", name, cluster);
+	if (r == -EFBIG)
+		return err_set(e, -EBADMSG, "object %s: it is too long for a note", object);
+	if (r < 0)
+		return r;
+	if (n < HEAD + CRC)
+		return err_set(e, -EBADMSG, "object %s: truncated", object);
+	end = cur_of(p + n - CRC, CRC);
+	if (cur_u32(&end) != crc32c(0, p, n - CRC))
+		return err_set(e, -EBADMSG, "object %s: its checksum is wrong", object);
+	c = cur_of(p, n - CRC);
+	magic = cur_bytes(&c, 8);
+	version = cur_u32(&c);
+	len = cur_u32(&c);
+	id = cur_bytes(&c, sizeof(s->id));
+	if (memcmp(magic, MAGIC, 8) != 0)
+		return err_set(e, -EBADMSG, "object %s: not a note", object);
+	if (version != VERSION)
+		return err_set(e, -EOPNOTSUPP, "object %s: version %u, which needs a newer pgstrata", object,
+			version);
+	if (memcmp(id, s->id, sizeof(s->id)) != 0)
+		return err_set(e, -EBADMSG, "object %s: it belongs to another repository", object);
+	if (len != cur_left(&c))
+		return err_set(e, -EBADMSG, "object %s: its length contradicts its object's", object);
+	memmove(p, p + HEAD, len);
+	p[len] = 0;
+	*ret = MOVE(p);
+	*ret_len = len;
+	return 0;
+}

@@ -269,6 +269,7 @@ static int fill(struct filler *f, const char *name, const struct node *n, bool d
 	struct fuse_entry_param entry;
 	size_t room = f->cap - f->len, need;
 	off_t off = (off_t)next;
+	bool counted;
 	int r;
 
 	entry_of(n, &entry);
@@ -279,15 +280,16 @@ static int fill(struct filler *f, const char *name, const struct node *n, bool d
 		f->len += need;
 		return 0;
 	}
-	if (dot) {
-		/* The kernel takes no lookup for these two and knows what they are. */
+	/* The kernel takes no lookup for these two and knows what they are; nor for what it is to look up itself. */
+	counted = !dot && !(n->flags & NODE_NAME_ONLY);
+	if (!counted) {
 		entry = (struct fuse_entry_param){.attr = entry.attr};
 		entry.attr.st_ino = n->ino;
 	}
 	need = fuse_add_direntry_plus(f->req, f->p + f->len, room, name, &entry, off);
 	if (need > room)
 		return 1;
-	if (!dot) {
+	if (counted) {
 		r = inode_learn(fs_of(f->req)->inodes, n, &f->e);
 		if (r < 0)
 			return r;

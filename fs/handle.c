@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "fs/ns.h"
 #include "fs/readahead.h"
 #include "src/base/pool.h"
 
@@ -23,8 +25,9 @@ struct handle {
 	struct file *file;
 	struct node node;
 	atomic_uint refs;
-	pthread_mutex_t lock; /* rank: leaf; guards ra */
+	pthread_mutex_t lock; /* rank: leaf; guards all below */
 	struct readahead ra;
+	bool followed; /* the next file is being read ahead, or was */
 };
 
 struct handles {
@@ -142,6 +145,44 @@ static void fetch(void *arg, unsigned worker)
 	free(p);
 }
 
+/* Decodes the file that comes after this one, as much of it as fits into the cache beside other things. */
+static void fetch_next(void *arg, unsigned worker)
+{
+	struct handle *h = arg;
+	struct ns_object *o = h->node.obj;
+	struct file *f;
+
+	(void)worker;
+	if (o->ops->next(o, &h->node, &f, NULL) >= 0) {
+		file_prefetch(f, 0, h->all->limit * 2);
+		file_free(f);
+	}
+	handle_drop(h);
+}
+
+/* True once: when all of h is being read ahead. */
+static bool wants_next(struct handle *h)
+{
+	bool yes;
+
+	if (!h->node.obj->ops->next)
+		return false;
+	pthread_mutex_lock(&h->lock);
+	yes = !h->followed && h->ra.window && h->ra.ahead >= h->node.size;
+	h->followed |= yes;
+	pthread_mutex_unlock(&h->lock);
+	return yes;
+}
+
+static bool submit(struct handle *h, pool_fn *job, void *arg)
+{
+	handle_hold(h);
+	if (pool_try_submit(h->all->pool, job, arg))
+		return true;
+	handle_drop(h);
+	return false;
+}
+
 void handle_note_read(struct handle *h, uint64_t off, size_t n)
 {
 	struct span s, advise;
@@ -163,13 +204,13 @@ void handle_note_read(struct handle *h, uint64_t off, size_t n)
 			return;
 		*p = (struct piece){h, s.off, len, advise};
 		advise.len = 0;
-		handle_hold(h);
-		if (!pool_try_submit(h->all->pool, fetch, p)) {
-			handle_drop(h);
+		if (!submit(h, fetch, p)) {
 			free(p);
 			return;
 		}
 		s.off += len;
 		s.len -= len;
 	}
+	if (wants_next(h))
+		submit(h, fetch_next, h);
 }

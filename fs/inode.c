@@ -198,6 +198,10 @@ int inode_learn(struct inode_table *t, const struct node *n, struct err *e)
 		   in->node.type != n->type) {
 		r = -EBADMSG;
 	} else {
+		uint8_t opened = in->node.flags & NODE_OPENED;
+
+		in->node = *n;
+		in->node.flags |= opened;
 		in->lookups++;
 	}
 	pthread_mutex_unlock(&s->lock);

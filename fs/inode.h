@@ -20,7 +20,8 @@ void inode_table_free(struct inode_table *t);
  * comes from the repository. Thread-safe. */
 int inode_range(struct inode_table *t, uint64_t n, uint64_t *ret_first, struct err *e);
 
-/* The kernel is about to learn of n: its lookup count goes up by one. -EBADMSG when the number belongs to
+/* The kernel is about to learn of n: its lookup count goes up by one, and what was known of that number before is
+ * forgotten. -EBADMSG when the number belongs to
  * another entry already, which only a damaged tree can bring about; -ENOMEM. Thread-safe. */
 int inode_learn(struct inode_table *t, const struct node *n, struct err *e);
 

@@ -14,8 +14,9 @@ struct ns_object;
 enum node_flag {
 	NODE_INLINED = 1,    /* the bytes lie in the tree and are fetched when the file is opened */
 	NODE_BRIEF_NAME = 2, /* the name may come to mean something else: the kernel asks again soon */
-	NODE_OPENED = 8,     /* was opened since the kernel learned of it; set by the inode table only */
 	NODE_BRIEF_ATTR = 4, /* a listing: its attributes change when something is added */
+	NODE_OPENED = 8,     /* was opened since the kernel learned of it; set by the inode table only */
+	NODE_NAME_ONLY = 16, /* in a listing: only name, number and type are known; the kernel looks it up */
 };
 
 struct node {

@@ -5,9 +5,10 @@
  * out nodes that another object serves, which is how the tree of providers is entered:
  *
  *	ns_root       README.txt, <cluster>/
- *	ns_cluster    backups/                       one line in its table for each kind of snapshot
+ *	ns_cluster    backups/, wal/                 one line in its table for each kind of thing
  *	ns_backups    <id>/, latest
  *	ns_snapshot   the tree of a snapshot, with info.json beside it
+ *	ns_wal        the files of the WAL archive
  *
  * Objects live until the mount ends. All operations are called from any thread, with no lock held. They
  * return 0 or -errno with a text in *e; whoever calls them logs it. */
@@ -40,6 +41,9 @@ struct ns_ops {
 	int (*target)(struct ns_object *o, const struct node *n, char **ret, struct err *e);
 	/* A file's content; file_free it. NULL where there is none. */
 	int (*open)(struct ns_object *o, const struct node *n, struct file **ret, struct err *e);
+	/* The content of the file that whoever has read n to its end is going to read next, as far as that can be
+	 * told; -ENOENT. NULL where it never can. */
+	int (*next)(struct ns_object *o, const struct node *n, struct file **ret, struct err *e);
 	/* The path of n in the mount, without a leading slash, as far as it can be told: for log lines, so it
 	 * may be slow. free() it; NULL without memory. */
 	char *(*path)(struct ns_object *o, const struct node *n);
@@ -64,6 +68,7 @@ typedef int ns_new(struct fs *fs, const char *cluster, uint64_t parent, uint32_t
 int ns_root_new(struct fs *fs, struct ns_object **ret, struct err *e);
 ns_new ns_cluster_new;
 ns_new ns_backups_new;
+ns_new ns_wal_new;
 int ns_snapshot_new(struct fs *fs, const char *cluster, enum snapshot_kind kind, const char *id,
 	uint64_t parent, uint32_t position, struct ns_object **ret, struct err *e);
 /* The `latest` that points to that snapshot, to be shown in the same directory. */

@@ -14,6 +14,7 @@ static const struct {
 	ns_new *make;
 } sections[] = {
 	{"backups", ns_backups_new},
+	{"wal", ns_wal_new},
 };
 #define N_SECTIONS (sizeof(sections) / sizeof(sections[0]))
 

@@ -132,6 +132,11 @@ int backend_barrier(struct backend *b, struct err *e)
 	return b->ops->barrier(b, e);
 }
 
+int backend_settle(struct backend *b, const char *name, struct err *e)
+{
+	return b->ops->settle(b, name, e);
+}
+
 int backend_space(struct backend *b, uint64_t *free_bytes, uint64_t *total_bytes, struct err *e)
 {
 	return b->ops->space(b, free_bytes, total_bytes, e);

@@ -44,6 +44,7 @@ struct backend_ops {
 	int (*upload_commit)(struct upload *u, const char *name, struct err *e);
 	void (*upload_free)(struct upload *u);
 	int (*barrier)(struct backend *b, struct err *e);
+	int (*settle)(struct backend *b, const char *name, struct err *e);
 	int (*space)(struct backend *b, uint64_t *free_bytes, uint64_t *total_bytes, struct err *e);
 };
 
@@ -98,4 +99,6 @@ int upload_commit(struct upload *u, const char *name, struct err *e);
 void upload_free(struct upload *u); /* fine on NULL */
 
 int backend_barrier(struct backend *b, struct err *e);
+/* Makes the name of one object stable that another process has put: it may have died before its barrier. */
+int backend_settle(struct backend *b, const char *name, struct err *e);
 int backend_space(struct backend *b, uint64_t *free_bytes, uint64_t *total_bytes, struct err *e);

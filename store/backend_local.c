@@ -125,6 +125,19 @@ static int local_barrier(struct backend *b, struct err *e)
 	return r;
 }
 
+static char *parent_of(const char *path)
+{
+	return strndup(path, (size_t)(strrchr(path, '/') - path));
+}
+
+static int local_settle(struct backend *b, const char *name, struct err *e)
+{
+	_cleanup_(freep) char *path = path_of(b, name);
+	_cleanup_(freep) char *dir = path ? parent_of(path) : NULL;
+
+	return dir ? io_sync_dir(dir, e) : err_sys(e, -ENOMEM, "object %s", name);
+}
+
 static int local_open(struct backend *b, const char *name, struct object **ret, struct err *e)
 {
 	_cleanup_(freep) char *path = path_of(b, name);
@@ -276,11 +289,6 @@ static int local_stat(struct backend *b, const char *name, struct object_info *r
 	return 0;
 }
 
-static char *parent_of(const char *path)
-{
-	return strndup(path, (size_t)(strrchr(path, '/') - path));
-}
-
 static int local_remove(struct backend *b, const char *name, struct err *e)
 {
 	_cleanup_(freep) char *path = path_of(b, name);
@@ -424,6 +432,7 @@ static const struct backend_ops ops = {
 	.upload_commit = local_upload_commit,
 	.upload_free = local_upload_free,
 	.barrier = local_barrier,
+	.settle = local_settle,
 	.space = local_space,
 };
 

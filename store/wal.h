@@ -27,10 +27,21 @@ struct wal_info {
 	struct digest digest; /* SHA-256 of the file's bytes */
 };
 
-/* Archives the `size` bytes behind fd as `name`. threads 0: all processors. *ret_known: the same bytes were
+/* Archives the `size` bytes behind fd as `name`. threads 0: all processors; 1: only the
+ * caller's. *ret_known: the same bytes were
  * there already, which is success. -EEXIST: other bytes are there; they stay. */
 int wal_put(struct store *s, const char *cluster, const char *name, int fd, uint64_t size, unsigned threads,
 	bool *ret_known, struct err *e);
+
+/* The same from memory, or with the bytes kept for the caller: what the archive then has is what stands there. */
+struct wal_input {
+	const void *bytes; /* the content; or NULL: it is read from fd */
+	int fd;
+	void *keep; /* with fd: room for size bytes, which are left here; may be NULL */
+	uint64_t size;
+};
+int wal_put_input(struct store *s, const char *cluster, const char *name, const struct wal_input *in,
+	unsigned threads, bool *ret_known, struct err *e);
 
 /* -ENOENT, -EBADMSG. */
 int wal_stat(struct store *s, const char *cluster, const char *name, struct wal_info *ret, struct err *e);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void buf_free(struct buf *b)
 {
@@ -141,4 +142,20 @@ char *buf_steal_str(struct buf *b)
 	s = (char *)b->data;
 	*b = (struct buf){0};
 	return s;
+}
+
+#define HUGE_PAGE (2u << 20)
+
+void *buf_large(size_t n)
+{
+	void *p;
+
+	if (n < HUGE_PAGE || n > SIZE_MAX - HUGE_PAGE)
+		return malloc(n + !n);
+	n = (n + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+	if (posix_memalign(&p, HUGE_PAGE, n))
+		return NULL;
+	/* Advice: a system without them loses nothing but time. */
+	madvise(p, n, MADV_HUGEPAGE);
+	return p;
 }

@@ -35,6 +35,10 @@ void buf_put_str(struct buf *b, const void *p, size_t n);
 /* printf at the end; no terminating NUL is counted. */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Memory for n bytes, in huge pages where the system has them, since touching megabytes by small ones costs as much as
+ * copying them does. NULL without memory; free(). */
+void *buf_large(size_t n);
+
 /* NUL-terminates (the NUL is not counted) and hands the memory over; the buffer is empty after it.
  * NULL when the buffer is bad. Free with free(). */
 char *buf_steal_str(struct buf *b);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "src/base/buf.h"
 #include "src/base/clean.h"
 #include "src/base/io.h"
 #include "store/wal.h"
@@ -80,7 +81,8 @@ static void check_content(const char *name, const uint8_t *p, size_t n)
 
 START_TEST(sizes)
 {
-	static const size_t all[] = {0, 1, 41, 65535, 65536, 65537, SEGMENT, 5 * SEGMENT + 17};
+	static const size_t all[] = {
+		0, 1, 41, 65535, SEGMENT - 1, SEGMENT, SEGMENT + 1, 16 * SEGMENT, 21 * SEGMENT + 17};
 	size_t n = all[_i];
 	uint8_t *p = make(n, check_seed());
 	struct wal_info info;
@@ -93,6 +95,54 @@ START_TEST(sizes)
 	ck_assert_uint_eq(info.size, n);
 	ck_assert(digest_eq(&info.digest, &d));
 	check_content(NAME, p, n);
+	free(p);
+}
+END_TEST
+
+/* From memory, and kept while it is read from a file; by one thread and by more. */
+START_TEST(inputs)
+{
+	const size_t n = 7 * SEGMENT + 333;
+	uint8_t *p = make(n, check_seed()), *keep = buf_large(n);
+	int fd = open(input, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	struct wal_input in = {.bytes = p, .fd = -1, .size = n};
+	unsigned threads = _i & 1 ? 1 : 3;
+	bool known = true;
+
+	ck_assert(fd >= 0 && io_write(fd, p, n) == 0);
+	if (_i & 2)
+		in = (struct wal_input){.fd = fd, .keep = keep, .size = n};
+	ck_assert_int_eq(wal_put_input(store, "main", NAME, &in, threads, &known, &why), 0);
+	ck_assert(!known);
+	check_content(NAME, p, n);
+	if (_i & 2) {
+		ck_assert_mem_eq(keep, p, n);
+		memset(keep, 0, n);
+	}
+	ck_assert_int_eq(wal_put_input(store, "main", NAME, &in, threads, &known, &why), 0);
+	ck_assert(known);
+	if (_i & 2)
+		ck_assert_mem_eq(keep, p, n);
+	close(fd);
+	free(keep);
+	free(p);
+}
+END_TEST
+
+/* A file that is shorter than was said is an error, and nothing is archived. */
+START_TEST(shorter)
+{
+	const size_t n = 3 * SEGMENT;
+	uint8_t *p = make(n, 1);
+	int fd = open(input, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	struct wal_info info;
+	bool known;
+
+	ck_assert(fd >= 0 && io_write(fd, p, n) == 0);
+	ck_assert_int_eq(wal_put(store, "main", NAME, fd, n + 1, 2, &known, &why), -EIO);
+	ck_assert_ptr_nonnull(strstr(why.text, "became shorter"));
+	ck_assert_int_eq(wal_stat(store, "main", NAME, &info, &why), -ENOENT);
+	close(fd);
 	free(p);
 }
 END_TEST
@@ -170,7 +220,7 @@ END_TEST
 /* Any changed, lost or added byte of the object is an error that names it, or does not matter; never other bytes. */
 START_TEST(damage)
 {
-	const size_t n = 150000;
+	const size_t n = 2200000;
 	uint8_t *p = make(n, 2), *out = malloc(n);
 	char *dir = io_join(repo, "wal/main/0000000100000000"), *path = io_join(dir, NAME);
 	uint64_t seed = check_seed();
@@ -227,7 +277,9 @@ static Suite *suite(void)
 
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_set_timeout(t, 250);
-	tcase_add_loop_test(t, sizes, 0, 8);
+	tcase_add_loop_test(t, sizes, 0, 9);
+	tcase_add_loop_test(t, inputs, 0, 4);
+	tcase_add_test(t, shorter);
 	tcase_add_test(t, twice);
 	tcase_add_loop_test(t, refused_names, 0, 9);
 	tcase_add_test(t, absent);

@@ -46,6 +46,25 @@ static int check_settings(const struct store_settings *s, struct err *e)
 	return 0;
 }
 
+/* The last line of the two kinds of text object: "crc32c xxxxxxxx\n", over all before it. */
+#define SEAL 16
+
+static void text_seal(struct buf *b)
+{
+	if (!b->bad)
+		buf_printf(b, "crc32c %08x\n", crc32c(0, b->data, b->len));
+}
+
+static bool text_is_sealed(const char *text, size_t len)
+{
+	char want[SEAL + 1];
+
+	if (len <= SEAL)
+		return false;
+	snprintf(want, sizeof(want), "crc32c %08x\n", crc32c(0, text, len - SEAL));
+	return !memcmp(text + len - SEAL, want, SEAL);
+}
+
 static void config_format(const struct store_settings *s, const char *id, struct buf *b)
 {
 	buf_printf(b, "pgstrata-repository %d\n", VERSION);
@@ -53,16 +72,14 @@ static void config_format(const struct store_settings *s, const char *id, struct
 	buf_printf(b, "chunk-size %u\n", s->chunk_size);
 	buf_printf(b, "delta-chain %u\n", s->delta_chain == CHAIN_OFF ? 0 : s->delta_chain);
 	buf_printf(b, "level %d\n", s->level);
-	if (!b->bad)
-		buf_printf(b, "crc32c %08x\n", crc32c(0, b->data, b->len));
+	text_seal(b);
 }
 
 static int config_parse(
 	const char *text, size_t len, struct store_settings *s, char id[STORE_ID_TEXT], struct err *e)
 {
-	unsigned version = 0, crc = 0;
+	unsigned version = 0;
 	int end = 0;
-	const char *tail = len > 16 ? text + len - 16 : text; /* "crc32c xxxxxxxx\n" */
 
 	*s = (struct store_settings){0};
 	if (sscanf(text, "pgstrata-repository %u\n", &version) != 1)
@@ -70,11 +87,11 @@ static int config_parse(
 	if (version != VERSION)
 		return err_set(e, -EOPNOTSUPP, "the repository has format %u; this pgstrata reads format %d",
 			version, VERSION);
-	if (len <= 16 || sscanf(tail, "crc32c %8x", &crc) != 1 || crc != crc32c(0, text, len - 16) ||
+	if (!text_is_sealed(text, len) ||
 		sscanf(text,
 			"pgstrata-repository %*u id %32[0-9a-f] chunk-size %u delta-chain %u level %d %n", id,
 			&s->chunk_size, &s->delta_chain, &s->level, &end) != 4 ||
-		text + end != tail || strlen(id) != STORE_ID_TEXT - 1)
+		(size_t)end != len - SEAL || strlen(id) != STORE_ID_TEXT - 1)
 		return err_set(e, -EBADMSG, "the config object is damaged");
 	if (!s->delta_chain)
 		s->delta_chain = CHAIN_OFF;
@@ -228,11 +245,6 @@ void store_free(struct store *s)
 const char *store_id(const struct store *s)
 {
 	return s->id_text;
-}
-
-const char *store_scratch(const struct store *s)
-{
-	return s->scratch;
 }
 
 const char *store_path(const struct store *s)
@@ -425,7 +437,6 @@ int store_cluster_identity(struct store *s, const char *cluster, char **ret, str
 {
 	_cleanup_(freep) void *text = NULL;
 	char name[80], identity[129];
-	unsigned crc;
 	size_t len;
 	int r = store_check_cluster_name(cluster, e), end = 0;
 
@@ -435,10 +446,9 @@ int store_cluster_identity(struct store *s, const char *cluster, char **ret, str
 	r = backend_get(s->backend, name, CONFIG_MAX, &text, &len, e);
 	if (r < 0)
 		return r;
-	if (len <= 16 || sscanf((char *)text + len - 16, "crc32c %8x", &crc) != 1 ||
-		crc != crc32c(0, text, len - 16) ||
+	if (!text_is_sealed(text, len) ||
 		sscanf(text, "pgstrata-cluster 1 identity %128s %n", identity, &end) != 1 ||
-		(size_t)end != len - 16)
+		(size_t)end != len - SEAL)
 		return err_set(e, -EBADMSG, "object %s is damaged", name);
 	*ret = strdup(identity);
 	return *ret ? 0 : err_sys(e, -ENOMEM, "object %s", name);
@@ -459,8 +469,7 @@ int store_bind_cluster(struct store *s, const char *cluster, const char *identit
 	r = store_cluster_identity(s, cluster, &bound, e);
 	if (r == -ENOENT) {
 		buf_printf(&text, "pgstrata-cluster 1\nidentity %s\n", identity);
-		if (!text.bad)
-			buf_printf(&text, "crc32c %08x\n", crc32c(0, text.data, text.len));
+		text_seal(&text);
 		if (text.bad)
 			return err_sys(e, -ENOMEM, "object %s", name);
 		r = backend_put(s->backend, name, text.data, text.len, e);

@@ -161,7 +161,8 @@ static void settle_times(struct backup_facts *f, struct tstamp now, struct snaps
 {
 	const struct backup_label *h = own_history(f);
 
-	snap->start = f->label.start_time.resolved ? f->label.start_time.at : f->started;
+	if (f->label.start_time.resolved)
+		snap->start = f->label.start_time.at;
 	if (h && h->stop_time.resolved)
 		snap->stop = h->stop_time.at;
 	else if (f->has_manifest_time && f->manifest_time.sec > 0)

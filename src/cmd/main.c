@@ -17,13 +17,13 @@ struct verb {
 
 static const struct verb verbs[] = {
 	{"init", cmd_init, "", "makes a repository"},
-	{"backup", cmd_backup, "", "takes a base backup of a running server"},
 	{"import", cmd_import, "base PATH", "takes in what pg_basebackup left"},
 	{"list", cmd_list, "", "lists what the repository holds"},
 	{"show", cmd_show, "ID", "shows one snapshot in full"},
 	{"mount", cmd_mount, "MNT", "shows the repository as a directory"},
 	{"umount", cmd_umount, "MNT", "takes the mount away"},
 	{"restore", cmd_restore, "ID DIR", "copies a base backup out, in parallel"},
+	{"verify", cmd_verify, "", "checks that everything is there and sound"},
 	{"archive-push", cmd_archive_push, "PATH", "archives a file of WAL, for archive_command"},
 	{"archive-get", cmd_archive_get, "NAME DEST", "copies one out, for restore_command"},
 };

@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-#include "src/capture/meter.h"
+#include "src/base/meter.h"
 #include "src/cmd/cmd.h"
 
 struct progress;

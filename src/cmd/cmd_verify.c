@@ -1,0 +1,226 @@
+/* pgstrata verify: is everything there, and is it what it was? */
+#include "src/cmd/cmd.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/base/clean.h"
+#include "src/base/clock.h"
+#include "src/base/io.h"
+#include "src/cmd/interrupt.h"
+#include "src/cmd/progress.h"
+#include "store/verify.h"
+
+CLEANUP_DEFINE(struct store, store_free)
+
+/* Where findings go: lines as they come, or a list until the end. */
+struct report {
+	json_t *damaged, *lost, *unused; /* NULL without --json */
+	bool bad;			 /* no memory */
+};
+
+/* "P%", "1/N" or "0.P", as a share above 0 and at most 1. */
+static int parse_share(const char *text, double *ret, struct err *e)
+{
+	char *end;
+	double v = strtod(text, &end);
+
+	if (end == text)
+		goto bad;
+	if (*end == '%') {
+		v /= 100;
+		end++;
+	} else if (*end == '/') {
+		const char *below = end + 1;
+		double by = strtod(below, &end);
+
+		if (end == below || by <= 0)
+			goto bad;
+		v /= by;
+	}
+	if (*end || !(v > 0 && v <= 1))
+		goto bad;
+	*ret = v;
+	return 0;
+bad:
+	return err_set(e, -EINVAL, "\"%s\" is no share; say 5%% or 1/7", text);
+}
+
+static void print_finding(const struct verify_finding *f)
+{
+	switch (f->kind) {
+	case VERIFY_OBJECT:
+		printf("damaged: %s%s%s: %s\n", f->object, f->chunk ? ": chunk " : "",
+			f->chunk ? f->chunk : "", f->why);
+		break;
+	case VERIFY_LOST:
+		printf("lost: %s/%s/%s%s%s", f->cluster, f->snapshot_kind, f->snapshot, *f->path ? ": " : "",
+			f->path);
+		if (f->to)
+			printf(", bytes %llu to %llu", (unsigned long long)f->from,
+				(unsigned long long)f->to - 1);
+		printf(": %s\n", f->why);
+		break;
+	case VERIFY_UNUSED:
+		printf("damaged, not needed: chunk %s\n", f->chunk);
+		break;
+	}
+}
+
+static json_t *finding_json(const struct verify_finding *f)
+{
+	json_t *o = f->kind == VERIFY_LOST
+			    ? json_pack("{s:s, s:s, s:s, s:s, s:s}", "cluster", f->cluster, "kind",
+				      f->snapshot_kind, "id", f->snapshot, "path", f->path, "why", f->why)
+			    : json_pack("{s:s, s:s}", "object", f->object, "why", f->why);
+
+	if (f->chunk)
+		json_object_set_new(o, "chunk", json_string(f->chunk));
+	if (f->to) {
+		json_object_set_new(o, "from", json_integer((json_int_t)f->from));
+		json_object_set_new(o, "to", json_integer((json_int_t)f->to));
+	}
+	return o;
+}
+
+static void on_finding(void *arg, const struct verify_finding *f)
+{
+	struct report *r = arg;
+	json_t *to = f->kind == VERIFY_OBJECT ? r->damaged : f->kind == VERIFY_LOST ? r->lost : r->unused;
+
+	if (!r->damaged)
+		print_finding(f);
+	else if (json_array_append_new(to, finding_json(f)) < 0)
+		r->bad = true;
+}
+
+static int print_json(struct report *r, const struct verify_report *v)
+{
+	json_t *o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:O}", "sound",
+		v->damaged == 0 && v->lost == 0, "objects", (json_int_t)v->objects, "objects_read",
+		(json_int_t)v->objects_read, "bytes_read", (json_int_t)v->bytes_read, "bytes_unpacked",
+		(json_int_t)v->bytes_unpacked, "snapshots", (json_int_t)v->snapshots, "files",
+		(json_int_t)v->files, "damaged", r->damaged, "lost", r->lost, "unused", r->unused);
+	char *text = o && !r->bad ? json_dumps(o, JSON_INDENT(2)) : NULL;
+
+	json_decref(o);
+	if (!text)
+		return -ENOMEM;
+	puts(text);
+	free(text);
+	return 0;
+}
+
+static void print_text(const struct verify_report *v)
+{
+	char read[SIZE_TEXT], unpacked[SIZE_TEXT];
+
+	if (v->damaged || v->lost)
+		printf("DAMAGED: %llu objects or chunks are damaged, %llu files are hurt by it.\n",
+			(unsigned long long)v->damaged, (unsigned long long)v->lost);
+	else
+		fputs("Sound: ", stdout);
+	printf("%llu snapshots with %llu distinct files; %llu of %llu objects read, %s that unpack to %s.\n",
+		(unsigned long long)v->snapshots, (unsigned long long)v->files,
+		(unsigned long long)v->objects_read, (unsigned long long)v->objects,
+		cmd_size_text(v->bytes_read, read), cmd_size_text(v->bytes_unpacked, unpacked));
+}
+
+static int verify(struct cmd_context *c, struct store *s, struct verify_options *o, struct err *e)
+{
+	struct verify_report v = {0};
+	struct report report = {0};
+	_cleanup_(freep) char *dir = NULL, *state = NULL;
+	struct meter meter = {0};
+	struct progress *p;
+	int r;
+
+	if (c->cache_dir) {
+		dir = io_join(c->cache_dir, store_id(s));
+		state = dir ? io_join(dir, "verified") : NULL;
+		if (!state)
+			return err_sys(e, -ENOMEM, "verify");
+		o->state = state;
+	}
+	if (c->json) {
+		report.damaged = json_array();
+		report.lost = json_array();
+		report.unused = json_array();
+	}
+	o->meter = &meter;
+	p = progress_start(c, "verifying", &meter);
+	r = store_verify(s, o, on_finding, &report, &v, e);
+	progress_stop(p);
+	if (r == 0 && c->json)
+		r = print_json(&report, &v);
+	else if (r == 0)
+		print_text(&v);
+	json_decref(report.damaged);
+	json_decref(report.lost);
+	json_decref(report.unused);
+	if (r == -ENOMEM && e && !e->code)
+		err_sys(e, r, "verify");
+	return r < 0 ? r : v.damaged || v.lost;
+}
+
+int cmd_verify(struct cmd_context *c, int argc, char **argv)
+{
+	const char *sample = NULL, *slice = NULL, *since = NULL;
+	struct verify_options o = {0};
+	uint64_t threads = 0;
+	const struct cmd_option options[] = {
+		{"quick", 0, NULL, OPTION_FLAG, &o.quick,
+			"structure and presence only; contents are not read"},
+		{"sample", 0, "SHARE", OPTION_TEXT, &sample, "reads a random share of the contents: 5%"},
+		{"slice", 0, "SHARE", OPTION_TEXT, &slice,
+			"reads a share, what was read longest ago first: 1/7 every night reads all in a "
+			"week"},
+		{"since", 0, "TIME", OPTION_TEXT, &since, "only what was added since then"},
+		{"threads", 'j', "N", OPTION_COUNT, &threads, "threads that read (default: one a processor)"},
+		{0},
+	};
+	const struct cmd_usage usage = {
+		.verb = "verify",
+		.args = "",
+		.takes = TAKES_CLUSTER | TAKES_JSON,
+		.about = "Reads the repository and checks it: every chunk's SHA-256, every file of WAL, and "
+			 "that "
+			 "all that\n"
+			 "the snapshots reach is there. Names each damaged object and what depends on it. "
+			 "Exit "
+			 "status 0:\n"
+			 "sound, 1: damaged.",
+		.example = "  pgstrata verify -r /srv/pgstrata --slice 1/7",
+		.options = options,
+	};
+	_cleanup_(store_freep) struct store *s = NULL;
+	struct err e = {0};
+	int r = 0, status;
+
+	if (!cmd_parse(c, &usage, argc, argv))
+		return c->status;
+	if (threads > 1024)
+		return cmd_usage_error(c, &usage, "--threads must be from 1 to 1024");
+	if (sample)
+		r = parse_share(sample, &o.sample, &e);
+	if (slice && !r)
+		r = parse_share(slice, &o.slice, &e);
+	if (since && !r)
+		r = tstamp_parse(since, &o.since, &e);
+	if (r < 0)
+		return cmd_usage_error(c, &usage, "%s", e.text);
+	if (sample && slice)
+		return cmd_usage_error(c, &usage, "--sample and --slice exclude each other");
+	status = cmd_open_store(c, &usage, 0, c->log, &s);
+	if (status != CMD_OK)
+		return status;
+	o.threads = (unsigned)threads;
+	o.seed = clock_mono_ns();
+	o.cluster = c->cluster_given ? c->cluster : NULL;
+	o.stop = interrupt_catch();
+	r = verify(c, s, &o, &e);
+	return r < 0 ? cmd_fail(c, &e) : r ? CMD_FAILED : CMD_OK;
+}

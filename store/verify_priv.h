@@ -1,0 +1,59 @@
+/* What the parts of verify share. For store/verify*.c only. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "store/digestset.h"
+#include "store/repo.h"
+#include "store/snapshot.h"
+#include "store/verify.h"
+
+/* An object that the first pass reads. */
+struct verify_unit {
+	char *name;
+	uint64_t size;
+	int64_t verified; /* seconds since 1970; 0: never */
+	bool wanted;	  /* in this run */
+	bool bad;
+	bool unreadable; /* a pack whose footer is damaged: what lies in it cannot be found any more */
+	bool done;	 /* read through */
+};
+
+struct verify {
+	struct store *s;
+	const struct verify_options *o;
+	verify_fn *fn;
+	void *arg;
+	struct verify_unit *units;
+	size_t n_units, cap_units;
+
+	pthread_mutex_t lock; /* rank: leaf; guards what follows, and calls of fn */
+	struct verify_report report;
+	struct digestset bad;  /* records that cannot be had */
+	struct digestset used; /* those of them that something reachable needs */
+	int r;		       /* the first error that ends the check */
+	struct err e;
+};
+
+static inline bool verify_stopped(const struct verify *v)
+{
+	return v->o->stop && *v->o->stop;
+}
+
+/* Ends the check. Thread-safe. */
+void verify_fail(struct verify *v, int r, const struct err *e);
+/* A damaged object; chunk may be NULL, else it is noted as bad. Thread-safe. */
+void verify_damaged(struct verify *v, const char *object, const struct digest *chunk, const char *why);
+
+/* The first pass over the units that are wanted. */
+int verify_objects(struct verify *v, struct err *e);
+/* The second, over all snapshots. */
+int verify_trees(struct verify *v, struct err *e);
+
+/* The state file: reads times into the units, and writes them back. */
+int verify_state_load(struct verify *v, struct err *e);
+int verify_state_save(struct verify *v, struct err *e);
+
+/* The unit of that name, or NULL. Units are sorted by name once they are collected. */
+struct verify_unit *verify_unit_find(struct verify *v, const char *name);

@@ -5,8 +5,8 @@
  * and the directory tree is sorted outside of memory when it is large, so memory does not grow with the
  * input. Nothing is visible before ingest_publish; ingest_free without it leaves the repository as it was.
  *
- * One thread calls these functions on one ingest (each streamed file may have its own thread between open and
- * close). The first error of any thread sticks: every later call returns it, with its text. */
+ * One thread at a time calls these functions on one ingest; ingest_write and ingest_close also beside others, one
+ * thread at a time for each streamed file. The first error of any thread sticks: every later call returns it, with its text. */
 #pragma once
 
 #include <stddef.h>

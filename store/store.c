@@ -247,6 +247,11 @@ const char *store_id(const struct store *s)
 	return s->id_text;
 }
 
+const char *store_scratch(const struct store *s)
+{
+	return s->scratch;
+}
+
 const char *store_path(const struct store *s)
 {
 	return s->path;

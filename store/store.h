@@ -41,6 +41,8 @@ void store_free(struct store *s); /* fine on NULL; nothing that was got from it 
 
 const char *store_id(const struct store *s);
 const char *store_path(const struct store *s);
+/* A folder outside of the repository for nameless temporary files. */
+const char *store_scratch(const struct store *s);
 const struct store_settings *store_settings(const struct store *s);
 
 /* Bytes that the repository's objects take. Cheap: known objects are remembered. */

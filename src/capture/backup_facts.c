@@ -180,6 +180,11 @@ int backup_facts_file(
 	return 0;
 }
 
+void backup_facts_start_time(struct backup_facts *f, struct tstamp at)
+{
+	f->started = at;
+}
+
 void backup_facts_manifest_time(struct backup_facts *f, struct tstamp mtime)
 {
 	f->manifest_time = mtime;

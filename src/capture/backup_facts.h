@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/clean.h"
 #include "src/base/clock.h"
 #include "src/base/err.h"
 #include "src/base/log.h"
@@ -19,6 +20,7 @@ struct backup_facts;
 
 struct backup_facts *backup_facts_new(struct log *log); /* NULL without memory; log may be NULL */
 void backup_facts_free(struct backup_facts *f);		/* fine on NULL */
+CLEANUP_DEFINE(struct backup_facts, backup_facts_free)
 
 /* How many bytes of this file the facts want to see, 0 for none. A file that is larger than that is not what
  * its name says. */
@@ -34,6 +36,8 @@ int backup_facts_file(struct backup_facts *f, const char *path, size_t n, uint64
 /* Where a link pg_tblspc/OID led. */
 int backup_facts_link(struct backup_facts *f, struct oid oid, const char *target, struct err *e);
 
+/* The time when the backup began, by this machine's clock: for a label whose time zone is not known. */
+void backup_facts_start_time(struct backup_facts *f, struct tstamp at);
 /* The time when the backup's end was written down: its manifest file's. */
 void backup_facts_manifest_time(struct backup_facts *f, struct tstamp mtime);
 

@@ -35,6 +35,7 @@ struct backup_facts {
 	struct wal_seen *wal;
 	size_t n_wal, cap_wal;
 	struct tstamp newest, manifest_time;
+	struct tstamp started; /* sec 0: not known */
 };
 
 struct place *facts_place(struct backup_facts *f, struct oid oid);

@@ -161,8 +161,7 @@ static void settle_times(struct backup_facts *f, struct tstamp now, struct snaps
 {
 	const struct backup_label *h = own_history(f);
 
-	if (f->label.start_time.resolved)
-		snap->start = f->label.start_time.at;
+	snap->start = f->label.start_time.resolved ? f->label.start_time.at : f->started;
 	if (h && h->stop_time.resolved)
 		snap->stop = h->stop_time.at;
 	else if (f->has_manifest_time && f->manifest_time.sec > 0)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 struct base_sink {
 	struct base_sink_options o;
 	struct ingest *in;
+	pthread_mutex_t lock; /* rank: above the ingest's; guards o.facts and the adding of entries to `in` */
 	struct checksum *sums[MANIFEST_SHA512 + 1]; /* made when first needed */
 	uint8_t *buf;				    /* READ_SIZE, made when first needed */
 };
@@ -74,9 +76,10 @@ int base_sink_new(struct store *s, const char *cluster, const struct base_sink_o
 	if (!k)
 		return err_sys(e, -ENOMEM, "import");
 	k->o = *o;
+	pthread_mutex_init(&k->lock, NULL);
 	r = ingest_new(s, cluster, SNAPSHOT_BASE, &io, &k->in, e);
 	if (r < 0) {
-		free(k);
+		base_sink_free(k);
 		return r;
 	}
 	*ret = k;
@@ -91,34 +94,48 @@ void base_sink_free(struct base_sink *k)
 	for (size_t i = 0; i < sizeof(k->sums) / sizeof(k->sums[0]); i++)
 		checksum_free(k->sums[i]);
 	free(k->buf);
+	pthread_mutex_destroy(&k->lock);
 	free(k);
 }
 
 int base_sink_dir(struct base_sink *k, const char *path, const struct meta *m, struct err *e)
 {
-	return ingest_dir(k->in, path, m, e);
+	int r;
+
+	pthread_mutex_lock(&k->lock);
+	r = ingest_dir(k->in, path, m, e);
+	pthread_mutex_unlock(&k->lock);
+	return r;
 }
 
 int base_sink_symlink(
 	struct base_sink *k, const char *path, const struct meta *m, const char *target, struct err *e)
 {
-	return ingest_symlink(k->in, path, m, target, e);
+	int r;
+
+	pthread_mutex_lock(&k->lock);
+	r = ingest_symlink(k->in, path, m, target, e);
+	pthread_mutex_unlock(&k->lock);
+	return r;
 }
 
 int base_sink_tablespace_link(
 	struct base_sink *k, struct oid oid, const struct meta *m, const char *target, struct err *e)
 {
 	char path[64], to[64];
-	int r = backup_facts_link(k->o.facts, oid, target, e);
+	int r;
 
+	pthread_mutex_lock(&k->lock);
+	r = backup_facts_link(k->o.facts, oid, target, e);
+	pthread_mutex_unlock(&k->lock);
 	if (r < 0)
 		return r;
 	snprintf(path, sizeof(path), BASE_DATA "/pg_tblspc/%u", oid.v);
 	snprintf(to, sizeof(to), "../../" BASE_TABLESPACES "/%u", oid.v);
-	return ingest_symlink(k->in, path, m, to, e);
+	return base_sink_symlink(k, path, m, to, e);
 }
 
-/* What a file's name and size alone decide. tablespace_map would make the server put the links back to where
+/* What a file's name and size alone decide, under the lock. tablespace_map would make the server put the links back to where
  * the tablespaces were at their origin (read_tablespace_map's caller, src/backend/access/transam/
  * xlogrecovery.c), which on that very machine is the production data: it is kept beside data/, where nobody
  * acts on it. One without lines does nothing and stays, so that pg_verifybackup misses nothing. */
@@ -227,12 +244,14 @@ int base_sink_file(struct base_sink *k, const char *path, const struct meta *m, 
 		return r;
 	if (sum)
 		return push_file(k, path, m, fd, size, name, e);
+	pthread_mutex_lock(&k->lock);
 	r = note_file(k, &path, m, size, local, &want, e);
 	if (r == 0 && want)
 		r = show_facts(k, local, fd, size, name, e);
-	if (r < 0)
-		return r;
-	return ingest_file(k->in, path, m, MOVE_FD(own), size, e);
+	if (r == 0)
+		r = ingest_file(k->in, path, m, MOVE_FD(own), size, e);
+	pthread_mutex_unlock(&k->lock);
+	return r;
 }
 
 int base_sink_open(struct base_sink *k, const char *path, const struct meta *m, uint64_t size,
@@ -246,11 +265,13 @@ int base_sink_open(struct base_sink *k, const char *path, const struct meta *m, 
 		return err_sys(e, -ENOMEM, "%s", path);
 	f->k = k;
 	f->size = size;
+	pthread_mutex_lock(&k->lock);
 	r = note_file(k, &path, m, size, local, &f->want, e);
 	if (r == 0)
 		r = wanted_sum(k, local, &f->sum, e);
 	if (r == 0)
 		r = ingest_open(k->in, path, m, &f->f, e);
+	pthread_mutex_unlock(&k->lock);
 	if (r < 0) {
 		free(f);
 		return r;
@@ -297,8 +318,11 @@ int base_sink_close(struct base_file *f, struct err *e)
 			(unsigned long long)f->got, (unsigned long long)f->size);
 	if (r == 0 && f->want && f->seen.bad)
 		r = err_sys(e, -ENOMEM, "%s", f->path);
-	if (r == 0 && f->want)
+	if (r == 0 && f->want) {
+		pthread_mutex_lock(&f->k->lock);
 		r = backup_facts_take(f->k->o.facts, f->path, f->seen.data, f->seen.len, e);
+		pthread_mutex_unlock(&f->k->lock);
+	}
 	if (r == 0)
 		r = check_sum(f, e);
 	if (r == 0)

@@ -2,13 +2,17 @@
  * ingest, past the manifest and the facts.
  *
  * Paths are those of the snapshot: "data/…", "tablespaces/OID/…". The manifest and the facts know the same
- * files by their paths in the data directory ("…", "pg_tblspc/OID/…"); the sink translates. One thread calls.
- */
+ * files by their paths in the data directory ("…", "pg_tblspc/OID/…"); the sink translates.
+ *
+ * Entries may come from several threads until base_sink_finish, each pushed file from one of them; files whose
+ * manifest asks for SHA-2 all from the same one. The facts are the sink's own meanwhile, but for what
+ * tablespaces there are, which the thread that gives them may ask. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/clean.h"
 #include "src/base/err.h"
 #include "src/capture/backup_facts.h"
 #include "src/capture/manifest_check.h"
@@ -34,6 +38,7 @@ int base_sink_new(struct store *s, const char *cluster, const struct base_sink_o
 	struct base_sink **ret, struct err *e);
 /* Aborts what was not published. Fine on NULL. */
 void base_sink_free(struct base_sink *k);
+CLEANUP_DEFINE(struct base_sink, base_sink_free)
 
 int base_sink_dir(struct base_sink *k, const char *path, const struct meta *m, struct err *e);
 int base_sink_symlink(
@@ -46,7 +51,7 @@ int base_sink_tablespace_link(
 int base_sink_file(struct base_sink *k, const char *path, const struct meta *m, int fd, uint64_t size,
 	const char *name, struct err *e);
 
-/* A file whose bytes are pushed; its size is known from the start. At most one is open. */
+/* A file whose bytes are pushed; its size is known from the start. Of those that want SHA-2 at most one is open. */
 int base_sink_open(struct base_sink *k, const char *path, const struct meta *m, uint64_t size,
 	struct base_file **ret, struct err *e);
 int base_sink_write(struct base_file *f, const void *p, size_t n, struct err *e);

@@ -11,6 +11,7 @@
 
 #include "src/base/clean.h"
 #include "src/base/io.h"
+#include "src/capture/base_publish.h"
 #include "src/capture/base_sink.h"
 #include "src/capture/manifest_file.h"
 #include "src/capture/account.h"
@@ -18,10 +19,6 @@
 #include "src/capture/tar_base.h"
 #include "src/pg/datadir.h"
 
-CLEANUP_DEFINE(struct backup_facts, backup_facts_free)
-CLEANUP_DEFINE(struct manifest_check, manifest_check_free)
-CLEANUP_DEFINE(struct manifest_source, manifest_source_free)
-CLEANUP_DEFINE(struct base_sink, base_sink_free)
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
 
 /* What lies at the path. */
@@ -136,29 +133,6 @@ static int detect(const char *path, struct source *src, struct err *e)
 	return err_set(e, -EINVAL, "%s is neither a directory nor a file", path);
 }
 
-/* The name must be free or belong to this system. */
-static int check_identity(struct store *s, const char *cluster, uint64_t system, struct err *e)
-{
-	_cleanup_(freep) char *bound = NULL;
-	char mine[24];
-	int r = store_cluster_identity(s, cluster, &bound, e);
-
-	if (r == -ENOENT) {
-		if (e)
-			*e = (struct err){0};
-		return 0;
-	}
-	if (r < 0)
-		return r;
-	snprintf(mine, sizeof(mine), "%llu", (unsigned long long)system);
-	if (strcmp(bound, mine))
-		return err_set(e, -EEXIST,
-			"cluster \"%s\" holds backups of the system %s, but this one is of system %s: choose "
-			"another name for it with -c",
-			cluster, bound, mine);
-	return 0;
-}
-
 /* Before anything is read: a plain backup shows at once whose it is. What is wrong with the file is found,
  * and said, when it is taken in. */
 static int check_identity_early(struct store *s, const char *cluster, const struct source *src, struct err *e)
@@ -171,7 +145,7 @@ static int check_identity_early(struct store *s, const char *cluster, const stru
 	if (!path || io_read_file(path, CONTROL_FILE_SIZE, &p, &n, NULL) < 0 ||
 		control_parse(p, n, &c, NULL) < 0)
 		return 0;
-	return check_identity(s, cluster, c.system_identifier, e);
+	return base_check_identity(s, cluster, c.system_identifier, e);
 }
 
 /* Finds and loads the manifest; *ret_mc stays NULL when there is none. */
@@ -255,8 +229,6 @@ static int import(struct store *s, const struct source *src, const char *cluster
 	_cleanup_(base_sink_freep) struct base_sink *k = NULL;
 	struct base_sink_options so = {
 		.facts = facts, .meter = o->meter, .log = o->log, .threads = o->threads};
-	uint64_t system;
-	char identity[24];
 	int r;
 
 	if (!facts || !snap)
@@ -274,21 +246,7 @@ static int import(struct store *s, const struct source *src, const char *cluster
 	if (r == 0)
 		r = take_all(src, ms, k, facts, o->log, e);
 	if (r == 0)
-		r = base_sink_finish(k, e);
-	if (r == 0)
-		r = backup_facts_settle(facts, mc, clock_now(), snap, e);
-	if (r < 0)
-		return r;
-	system = backup_facts_control(facts)->system_identifier;
-	snprintf(identity, sizeof(identity), "%llu", (unsigned long long)system);
-	r = check_identity(s, cluster, system, e);
-	/* The name is bound when hardly anything can go wrong any more: a binding is for good. */
-	if (r == 0)
-		r = base_sink_seal(k, snap, e);
-	if (r == 0)
-		r = store_bind_cluster(s, cluster, identity, e);
-	if (r == 0)
-		r = base_sink_publish(k, snap, e);
+		r = base_publish(s, cluster, k, facts, mc, snap, e);
 	if (r < 0)
 		return r;
 	*ret = MOVE(snap);

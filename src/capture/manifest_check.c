@@ -16,10 +16,12 @@
 #include "src/base/clean.h"
 #include "src/pg/datadir.h"
 #include "store/digest.h"
+#include "store/sorter.h"
 
 #define OFFSET_BITS 40
 #define OFFSET_MASK ((UINT64_C(1) << OFFSET_BITS) - 1)
-#define NAMED_MAX 4 /* differences that the final message names */
+#define NAMED_MAX 4	       /* differences that the final message names */
+#define LATE_MEMORY (8u << 20) /* of noted files, before they go to a file */
 
 /* Guards of the table itself are not needed: it does not change after loading. */
 struct manifest_check {
@@ -33,8 +35,15 @@ struct manifest_check {
 	struct manifest_wal_range *wal;
 	size_t n_wal;
 	pthread_mutex_t lock; /* guards what follows; nothing else is locked under it */
+	struct sorter
+		*late; /* the files that came before the manifest: struct noted by path; NULL: none can */
 	struct buf named;
 	uint64_t differences;
+};
+
+struct noted {
+	uint64_t size;
+	uint32_t crc;
 };
 
 /* FNV-1a (draft-eastlake-fnv), its bits then mixed so that the high ones are good. */
@@ -146,18 +155,45 @@ static int load(struct manifest_check *mc, struct err *e)
 	return sort_items(mc, e);
 }
 
-int manifest_check_new(const char *name, const void *p, size_t n, struct manifest_check **ret, struct err *e)
+static struct manifest_check *make(void)
 {
 	struct manifest_check *mc = calloc(1, sizeof(*mc));
+
+	if (mc)
+		pthread_mutex_init(&mc->lock, NULL);
+	return mc;
+}
+
+int manifest_check_load(struct manifest_check *mc, const char *name, const void *p, size_t n, struct err *e)
+{
+	mc->name = name;
+	mc->p = p;
+	mc->n = n;
+	return load(mc, e);
+}
+
+int manifest_check_new(const char *name, const void *p, size_t n, struct manifest_check **ret, struct err *e)
+{
+	struct manifest_check *mc = make();
 	int r;
 
 	if (!mc)
 		return err_sys(e, -ENOMEM, "%s", name);
-	mc->name = name;
-	mc->p = p;
-	mc->n = n;
-	pthread_mutex_init(&mc->lock, NULL);
-	r = load(mc, e);
+	r = manifest_check_load(mc, name, p, n, e);
+	if (r < 0) {
+		manifest_check_free(mc);
+		return r;
+	}
+	*ret = mc;
+	return 0;
+}
+
+int manifest_check_later(const char *scratch, struct manifest_check **ret, struct err *e)
+{
+	struct manifest_check *mc = make();
+	int r = mc ? sorter_new(scratch, LATE_MEMORY, &mc->late, e)
+		   : err_sys(e, -ENOMEM, "%s", MANIFEST_PATH);
+
 	if (r < 0) {
 		manifest_check_free(mc);
 		return r;
@@ -171,6 +207,7 @@ void manifest_check_free(struct manifest_check *mc)
 	if (!mc)
 		return;
 	pthread_mutex_destroy(&mc->lock);
+	sorter_free(mc->late);
 	buf_free(&mc->named);
 	free(mc->items);
 	free(mc->seen);
@@ -276,28 +313,61 @@ static int check_size(struct manifest_check *mc, const struct manifest_file *f, 
 	return 1;
 }
 
-int manifest_check_crc(
+static int compare_crc(
 	struct manifest_check *mc, const char *path, size_t n, uint64_t size, uint32_t crc, struct err *e)
 {
 	struct manifest_scratch s;
 	struct manifest_file f;
 	size_t i;
-	int r;
+	int r = find(mc, path, n, &s, &f, &i, e);
 
-	if (datadir_verify_ignores(path, n))
-		return 0;
-	r = find(mc, path, n, &s, &f, &i, e);
 	if (r < 0)
 		return r;
 	if (r == 0) {
 		differs(mc, "%s is not listed", path);
 		return 0;
 	}
+	if (is_sha(f.algorithm) && mc->late && mark(mc, i))
+		differs(mc, "%s has a %s checksum, which was not asked for", f.path,
+			manifest_algorithm_name(f.algorithm));
 	if (is_sha(f.algorithm) || !check_size(mc, &f, i, size))
 		return 0;
 	if (f.algorithm == MANIFEST_CRC32C && !manifest_crc32c_is(&f, crc))
 		differs(mc, "%s has another checksum", f.path);
 	return 0;
+}
+
+int manifest_check_crc(
+	struct manifest_check *mc, const char *path, size_t n, uint64_t size, uint32_t crc, struct err *e)
+{
+	struct noted f = {.size = size, .crc = crc};
+	int r;
+
+	if (datadir_verify_ignores(path, n))
+		return 0;
+	if (!mc->late)
+		return compare_crc(mc, path, n, size, crc, e);
+	pthread_mutex_lock(&mc->lock);
+	r = sorter_add(mc->late, path, &f, sizeof(f), e);
+	pthread_mutex_unlock(&mc->lock);
+	return r;
+}
+
+/* The files that were noted, now that there is something to compare them with. */
+static int check_noted(struct manifest_check *mc, struct err *e)
+{
+	const char *path;
+	const void *data;
+	size_t n;
+	int r = sorter_sort(mc->late, e);
+
+	while (r >= 0 && (r = sorter_next(mc->late, &path, &data, &n, e)) > 0) {
+		struct noted f;
+
+		memcpy(&f, data, sizeof(f));
+		r = compare_crc(mc, path, strlen(path), f.size, f.crc, e);
+	}
+	return r;
 }
 
 int manifest_check_sha(struct manifest_check *mc, const char *path, size_t n, uint64_t size,
@@ -340,8 +410,10 @@ static int check_missing(struct manifest_check *mc, struct err *e)
 
 int manifest_check_finish(struct manifest_check *mc, struct err *e)
 {
-	int r = check_missing(mc, e);
+	int r = mc->late ? check_noted(mc, e) : 0;
 
+	if (r == 0)
+		r = check_missing(mc, e);
 	if (r < 0)
 		return r;
 	if (!mc->differences)

@@ -1,6 +1,6 @@
 /* Checking a base backup against its manifest while its files stream by.
  *
- * A manifest is loaded and its own checksum verified before anything else; eight bytes a file and one bit are
+ * A manifest is loaded, and its own checksum verified, before it is used; eight bytes a file and one bit are
  * kept, and each file's entry is read again from the manifest's bytes when the file comes. Differences are
  * collected, not returned at once, so that one run names all that is wrong; what pg_verifybackup passes over
  * (datadir_verify_ignores) is passed over here.
@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "src/base/clean.h"
 #include "src/base/err.h"
 #include "src/pg/manifest.h"
 
@@ -21,6 +22,14 @@ struct manifest_check;
  * it is not a manifest, its checksum is wrong, or a path is there twice. */
 int manifest_check_new(const char *name, const void *p, size_t n, struct manifest_check **ret, struct err *e);
 void manifest_check_free(struct manifest_check *mc); /* fine on NULL */
+CLEANUP_DEFINE(struct manifest_check, manifest_check_free)
+
+/* For a server's stream, in which the manifest is last: the files that come are only noted, in bounded memory
+ * and then in a nameless file in the folder `scratch`, and compared by manifest_check_finish. Before that,
+ * manifest_check_load must load the manifest, as manifest_check_new does. Until then nothing is known of a
+ * manifest, and what is noted is the CRC-32C: the manifest must be of NONE or CRC32C. */
+int manifest_check_later(const char *scratch, struct manifest_check **ret, struct err *e);
+int manifest_check_load(struct manifest_check *mc, const char *name, const void *p, size_t n, struct err *e);
 
 const struct manifest_info *manifest_check_info(const struct manifest_check *mc);
 /* Where the WAL that the backup needs begins and ends; ranges in the manifest's order. */

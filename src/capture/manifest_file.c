@@ -18,7 +18,8 @@
 
 struct manifest_source {
 	char *name;
-	int fd; /* -1: in memory */
+	int fd;		      /* -1: in memory */
+	struct newfile spool; /* owns fd when the bytes came piece by piece */
 	void *p;
 	size_t len;
 	struct stat st;
@@ -40,17 +41,27 @@ static int map_file(struct manifest_source *m, struct err *e)
 		m->p = NULL;
 		return err_sys(e, -errno, "%s", m->name);
 	}
-	return 1;
+	return 0;
+}
+
+static struct manifest_source *make(void)
+{
+	struct manifest_source *m = calloc(1, sizeof(*m));
+
+	if (m) {
+		m->fd = -1;
+		m->spool = NEWFILE_NONE;
+	}
+	return m;
 }
 
 int manifest_source_open(const char *dir, struct manifest_source **ret, struct err *e)
 {
-	struct manifest_source *m = calloc(1, sizeof(*m));
+	struct manifest_source *m = make();
 	int r;
 
 	if (!m)
 		return err_sys(e, -ENOMEM, "%s", dir);
-	m->fd = -1;
 	m->name = io_join(dir, MANIFEST_PATH);
 	if (!m->name) {
 		r = err_sys(e, -ENOMEM, "%s", dir);
@@ -71,16 +82,44 @@ fail:
 	return r;
 }
 
+int manifest_source_begin(const char *scratch, const char *name, struct manifest_source **ret, struct err *e)
+{
+	struct manifest_source *m = make();
+	int r;
+
+	if (!m || !(m->name = strdup(name))) {
+		manifest_source_free(m);
+		return err_sys(e, -ENOMEM, "%s", name);
+	}
+	r = newfile_open(scratch, 0600, &m->spool, e);
+	if (r < 0) {
+		manifest_source_free(m);
+		return r;
+	}
+	m->fd = m->spool.fd;
+	*ret = m;
+	return 0;
+}
+
+int manifest_source_append(struct manifest_source *m, const void *p, size_t n, struct err *e)
+{
+	return newfile_write(&m->spool, p, n, e);
+}
+
+int manifest_source_end(struct manifest_source *m, struct err *e)
+{
+	return map_file(m, e);
+}
+
 int manifest_source_take(const char *archive, void *p, size_t n, struct manifest_source **ret, struct err *e)
 {
-	struct manifest_source *m = calloc(1, sizeof(*m));
+	struct manifest_source *m = make();
 
 	if (!m || asprintf(&m->name, "%s, member %s", archive, MANIFEST_PATH) < 0) {
 		free(m);
 		free(p);
 		return err_sys(e, -ENOMEM, "%s", archive);
 	}
-	m->fd = -1;
 	m->p = p;
 	m->len = n;
 	*ret = m;
@@ -94,7 +133,10 @@ void manifest_source_free(struct manifest_source *m)
 	if (m->fd >= 0) {
 		if (m->p)
 			munmap(m->p, m->len);
-		close(m->fd);
+		if (m->spool.fd >= 0)
+			newfile_close(&m->spool);
+		else
+			close(m->fd);
 	} else {
 		free(m->p);
 	}

@@ -20,17 +20,50 @@ struct tar {
 	const struct tar_options *o;
 	const struct tar_ops *ops;
 	void *arg;
-	struct unpack *in;
+	const struct tar_source *in;
 	struct archive *a;
-	struct err e;	/* of the read callback */
-	uint64_t after; /* where the last member ended, with its padding, in plain bytes */
+	struct err e;	       /* of the read callback */
+	uint64_t total, zeros; /* bytes that came, and how many of them, counted from the end, are zeroes */
+	uint64_t after;	       /* where the last member ended, with its padding */
 	char path[TAR_PATH_MAX + 1];
 };
+
+static size_t zeros_at_end(const uint8_t *p, size_t n)
+{
+	size_t i = n;
+
+	while (i >= 8) {
+		uint64_t v;
+
+		memcpy(&v, p + i - 8, 8);
+		if (v)
+			break;
+		i -= 8;
+	}
+	while (i > 0 && !p[i - 1])
+		i--;
+	return n - i;
+}
+
+/* The plain bytes are looked at on their way: libarchive's tar reader takes a stream that just stops for the
+ * end of the archive. */
+static ssize_t next_piece(struct tar *t, const void **ret, struct err *e)
+{
+	ssize_t n = t->in->next(t->in->arg, ret, e);
+	size_t zeros;
+
+	if (n <= 0)
+		return n;
+	zeros = zeros_at_end(*ret, (size_t)n);
+	t->zeros = zeros == (size_t)n ? t->zeros + zeros : zeros;
+	t->total += (uint64_t)n;
+	return n;
+}
 
 static la_ssize_t on_read(struct archive *a, void *arg, const void **ret)
 {
 	struct tar *t = arg;
-	ssize_t n = unpack_next(t->in, ret, &t->e);
+	ssize_t n = next_piece(t, ret, &t->e);
 
 	if (n < 0) {
 		archive_set_error(a, (int)-n, "%s", t->e.text);
@@ -42,9 +75,15 @@ static la_ssize_t on_read(struct archive *a, void *arg, const void **ret)
 static la_int64_t on_skip(struct archive *a, void *arg, la_int64_t n)
 {
 	struct tar *t = arg;
+	uint64_t done = 0;
 
 	(void)a;
-	return t->o->headers_only && n > 0 ? (la_int64_t)unpack_skip(t->in, (uint64_t)n) : 0;
+	if (t->o->headers_only && t->in->skip && n > 0)
+		done = t->in->skip(t->in->arg, (uint64_t)n);
+	if (done)
+		t->zeros = 0;
+	t->total += done;
+	return (la_int64_t)done;
 }
 
 static int failed(struct tar *t, const char *member, struct err *e)
@@ -222,14 +261,16 @@ static int check_end(struct tar *t, struct err *e)
 	uint64_t left;
 	ssize_t n;
 
-	while ((n = unpack_next(t->in, &p, e)) > 0)
+	while ((n = next_piece(t, &p, e)) > 0)
 		;
 	if (n < 0)
 		return (int)n;
-	left = unpack_total(t->in) - t->after;
-	if (unpack_total(t->in) < t->after || left < END_BYTES)
+	left = t->total - t->after;
+	if (t->o->unmarked && !left)
+		return 0;
+	if (t->total < t->after || left < END_BYTES)
 		return err_set(e, -EBADMSG, "%s is cut off: it does not end as a tar file does", t->name);
-	if (unpack_zeros(t->in) < left)
+	if (t->zeros < left)
 		return err_set(e, -EBADMSG, "%s has something after its end", t->name);
 	return 0;
 }
@@ -252,8 +293,8 @@ static int read_all(struct tar *t, struct err *e)
 	}
 }
 
-int tar_read(int fd, const char *name, const struct tar_options *o, const struct tar_ops *ops, void *arg,
-	struct err *e)
+int tar_read_source(const struct tar_source *src, const char *name, const struct tar_options *o,
+	const struct tar_ops *ops, void *arg, struct err *e)
 {
 	struct tar *t = calloc(1, sizeof(*t));
 	int r;
@@ -261,14 +302,13 @@ int tar_read(int fd, const char *name, const struct tar_options *o, const struct
 	if (!t)
 		return err_sys(e, -ENOMEM, "%s", name);
 	t->name = name;
+	t->in = src;
 	t->o = o;
 	t->ops = ops;
 	t->arg = arg;
-	r = unpack_new(fd, name, o->meter, &t->in, e);
-	if (r < 0)
-		goto out;
 	t->a = archive_read_new();
-	if (!t->a || archive_read_support_format_tar(t->a) != ARCHIVE_OK) {
+	if (!t->a || archive_read_support_format_tar(t->a) != ARCHIVE_OK ||
+		(o->unmarked && archive_read_support_format_empty(t->a) != ARCHIVE_OK)) {
 		r = err_sys(e, -ENOMEM, "%s", name);
 		goto out;
 	}
@@ -278,7 +318,31 @@ int tar_read(int fd, const char *name, const struct tar_options *o, const struct
 	r = archive_read_open1(t->a) == ARCHIVE_OK ? read_all(t, e) : failed(t, NULL, e);
 out:
 	archive_read_free(t->a);
-	unpack_free(t->in);
 	free(t);
+	return r;
+}
+
+static ssize_t unpack_piece(void *arg, const void **ret, struct err *e)
+{
+	return unpack_next(arg, ret, e);
+}
+
+static uint64_t unpack_over(void *arg, uint64_t n)
+{
+	return unpack_skip(arg, n);
+}
+
+int tar_read(int fd, const char *name, const struct tar_options *o, const struct tar_ops *ops, void *arg,
+	struct err *e)
+{
+	struct tar_source src = {.next = unpack_piece, .skip = unpack_over};
+	struct unpack *in;
+	int r = unpack_new(fd, name, o->meter, &in, e);
+
+	if (r < 0)
+		return r;
+	src.arg = in;
+	r = tar_read_source(&src, name, o, ops, arg, e);
+	unpack_free(in);
 	return r;
 }

@@ -1,7 +1,6 @@
 /* Decompression by libarchive's filters, used without a format. See unpack.h.
  *
- * It is a stage of its own so that the plain bytes are seen on their way: libarchive's tar reader takes a
- * stream that just stops for the end of the archive. */
+ * It is a stage of its own so that the plain bytes are seen on their way (see tar.c). */
 #include "src/capture/unpack.h"
 
 #include <archive.h>
@@ -23,7 +22,6 @@ struct unpack {
 	struct archive *a; /* NULL: the file is not compressed */
 	bool regular, ended;
 	uint64_t file_size;
-	uint64_t total, zeros;
 	struct err e; /* of the read callback */
 	size_t head;  /* bytes in block that were read to look at the magic number */
 	uint8_t block[BLOCK];
@@ -140,23 +138,6 @@ void unpack_free(struct unpack *u)
 	free(u);
 }
 
-static size_t zeros_at_end(const uint8_t *p, size_t n)
-{
-	size_t i = n;
-
-	while (i >= 8) {
-		uint64_t v;
-
-		memcpy(&v, p + i - 8, 8);
-		if (v)
-			break;
-		i -= 8;
-	}
-	while (i > 0 && !p[i - 1])
-		i--;
-	return n - i;
-}
-
 static ssize_t next_piece(struct unpack *u, const void **ret, struct err *e)
 {
 	la_int64_t off;
@@ -182,15 +163,9 @@ static ssize_t next_piece(struct unpack *u, const void **ret, struct err *e)
 ssize_t unpack_next(struct unpack *u, const void **ret, struct err *e)
 {
 	ssize_t n = u->ended ? 0 : next_piece(u, ret, e);
-	size_t zeros;
 
-	if (n <= 0) {
-		u->ended = n == 0;
-		return n;
-	}
-	zeros = zeros_at_end(*ret, (size_t)n);
-	u->zeros = zeros == (size_t)n ? u->zeros + zeros : zeros;
-	u->total += (uint64_t)n;
+	if (n == 0)
+		u->ended = true;
 	return n;
 }
 
@@ -204,19 +179,5 @@ uint64_t unpack_skip(struct unpack *u, uint64_t n)
 	/* Not beyond the end: what is missing there must be missed. */
 	if (at < 0 || (uint64_t)at >= u->file_size || n > u->file_size - (uint64_t)at)
 		return 0;
-	if (lseek(u->fd, (off_t)n, SEEK_CUR) < 0)
-		return 0;
-	u->total += n;
-	u->zeros = 0;
-	return n;
-}
-
-uint64_t unpack_total(const struct unpack *u)
-{
-	return u->total;
-}
-
-uint64_t unpack_zeros(const struct unpack *u)
-{
-	return u->zeros;
+	return lseek(u->fd, (off_t)n, SEEK_CUR) < 0 ? 0 : n;
 }

@@ -22,9 +22,5 @@ void unpack_free(struct unpack *u); /* fine on NULL */
 ssize_t unpack_next(struct unpack *u, const void **ret, struct err *e);
 
 /* Passes over up to n bytes without reading them, where the file allows it; returns how many, 0 when it does
- * not. Their content is then unknown to unpack_zeros. */
+ * not. */
 uint64_t unpack_skip(struct unpack *u, uint64_t n);
-
-/* Bytes given so far, and how many of them, counted from the end, are zeroes. */
-uint64_t unpack_total(const struct unpack *u);
-uint64_t unpack_zeros(const struct unpack *u);

@@ -130,8 +130,13 @@ int cmd_parse_size(const char *text, uint64_t *ret, struct err *e);
 /* "1.1 GB" and the like for people: three digits at most, powers of 1024, in PostgreSQL's words. */
 char *cmd_size_text(uint64_t bytes, char out[SIZE_TEXT]);
 
+/* A backup was taken in: its id alone for a program, a sentence and what to do next for a person. `done`:
+ * "Imported". */
+void cmd_print_taken(const struct cmd_context *c, const char *done, const struct snapshot *snap);
+
 /* The verbs. Each returns an exit status. */
 int cmd_init(struct cmd_context *c, int argc, char **argv);
+int cmd_backup(struct cmd_context *c, int argc, char **argv);
 int cmd_import(struct cmd_context *c, int argc, char **argv);
 int cmd_list(struct cmd_context *c, int argc, char **argv);
 int cmd_show(struct cmd_context *c, int argc, char **argv);

@@ -11,21 +11,6 @@
 CLEANUP_DEFINE(struct store, store_free)
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
 
-static void print_result(const struct cmd_context *c, const struct snapshot *snap)
-{
-	char logical[SIZE_TEXT], stored[SIZE_TEXT];
-
-	if (!c->env.out_tty) {
-		puts(snap->id);
-		return;
-	}
-	printf("Imported %s/%s: %s in %llu files, %s added to the repository.\n", snap->cluster, snap->id,
-		cmd_size_text(snap->logical_bytes, logical), (unsigned long long)snap->files,
-		cmd_size_text(snap->stored_bytes, stored));
-	printf("Next: pgstrata mount -r %s MNT, then look at MNT/%s/backups/%s/data\n", c->repo,
-		snap->cluster, snap->id);
-}
-
 int cmd_import(struct cmd_context *c, int argc, char **argv)
 {
 	uint64_t threads = 0;
@@ -75,6 +60,6 @@ int cmd_import(struct cmd_context *c, int argc, char **argv)
 	progress_stop(p);
 	if (r < 0)
 		return cmd_fail(c, &e);
-	print_result(c, snap);
+	cmd_print_taken(c, "Imported", snap);
 	return CMD_OK;
 }

@@ -17,6 +17,7 @@ struct verb {
 
 static const struct verb verbs[] = {
 	{"init", cmd_init, "", "makes a repository"},
+	{"backup", cmd_backup, "", "takes a base backup of a running server"},
 	{"import", cmd_import, "base PATH", "takes in what pg_basebackup left"},
 	{"list", cmd_list, "", "lists what the repository holds"},
 	{"show", cmd_show, "ID", "shows one snapshot in full"},

@@ -60,7 +60,9 @@ static int begin(struct job *j, struct err *e)
 		.own = j->no,
 		.own_tli = j->tli,
 		.mem = j->pages.mem,
-		.mem_len = j->pages.mem_len};
+		.mem_len = j->pages.mem_len,
+		.history = j->pages.history,
+		.limit = j->pages.limit};
 	r = pages_read(&j->pages, wal_segment_start(j->no, j->segment_size), head, sizeof(head), e);
 	if (r < 0)
 		return r;
@@ -125,8 +127,11 @@ static int find_start(struct job *j, struct wal_reader *r, struct lsn *ret, stru
 
 static int history_of(struct job *j, struct err *e)
 {
-	int r = pages_history(j->store, j->cluster, j->tli, &j->history, e);
+	int r;
 
+	if (j->pages.history)
+		return 0;
+	r = pages_history(j->store, j->cluster, j->tli, &j->history, e);
 	/* Without its history a timeline begins with its own first segment. */
 	if (r == -ENOENT || r == -EBADMSG)
 		r = timeline_history_parse(NULL, 0, j->tli, &j->history, e);
@@ -161,7 +166,7 @@ static int make(struct job *j, struct wal_summary **ret, struct err *e)
 	c = wal_summary_make(r, j->tli, j->no, j->segment_size, from, ret, e);
 	if (c < 0)
 		return err_wrap(e, c, "%s", j->name);
-	if (!(*ret)->head_missing)
+	if (!(*ret)->head_missing && !j->pages.limit.v)
 		put_note(j, *ret);
 	return 0;
 }
@@ -210,6 +215,17 @@ int summaries_get(
 	if (!r || r == -ENOMEM)
 		return r ? err_sys(e, r, "%s", name) : 0;
 	r = segment_size_of(s, cluster, name, &j.segment_size, e);
+	return r < 0 ? r : make(&j, ret, e);
+}
+
+int summaries_upto(struct store *s, const char *cluster, const char *name, const struct timeline_history *h,
+	struct lsn limit, struct wal_summary **ret, struct err *e)
+{
+	_cleanup_(job_release) struct job j = {.store = s, .cluster = cluster, .name = name};
+	int r = segment_size_of(s, cluster, name, &j.segment_size, e);
+
+	j.pages.history = h;
+	j.pages.limit = limit;
 	return r < 0 ? r : make(&j, ret, e);
 }
 

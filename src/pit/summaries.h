@@ -1,13 +1,15 @@
 /* The summaries of archived segments (src/pg/wal_summary.h), kept beside the WAL as notes (store/wal.h).
  *
- * A summary is made from where its predecessor's ended. It is noted only when that is known, or when no record
- * reaches into the segment from before; what stands behind a hole is made anew for each process that asks. Notes
- * that are missing or damaged are made again; a repository that cannot be written to is no error. Thread-safe. */
+ * A summary begins with the record that reaches into its segment, whose start is found by going back through the pages
+ * before; no other summary is needed for that. It is noted only when that start is known, or when no record reaches in;
+ * what stands behind a hole is made anew for each process that asks. Notes that are missing or damaged are made again;
+ * a repository that cannot be written to is no error. Thread-safe. */
 #pragma once
 
 #include <stddef.h>
 
 #include "src/base/err.h"
+#include "src/pg/timeline_history.h"
 #include "src/pg/wal_summary.h"
 #include "store/store.h"
 
@@ -15,6 +17,11 @@
  * -EBADMSG: damaged WAL, or a damaged object. */
 int summaries_get(
 	struct store *s, const char *cluster, const char *name, struct wal_summary **ret, struct err *e);
+
+/* The summary of the archived segment's bytes before `limit`, which lies in it, seen along h: for what a timeline
+ * left behind, and for WAL that is still being written. Never noted. */
+int summaries_upto(struct store *s, const char *cluster, const char *name, const struct timeline_history *h,
+	struct lsn limit, struct wal_summary **ret, struct err *e);
 
 /* Makes and notes the summary of a segment that was just archived. bytes: its content, of its full size, or NULL to
  * read it back. Costs a few milliseconds; a failure leaves nothing undone that summaries_get does not do. */

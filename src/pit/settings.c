@@ -1,0 +1,146 @@
+/* A point in time as text: settings for postgresql.auto.conf, and JSON. See pit.h. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/pit/pit.h"
+
+/* ---- settings ---- */
+
+/* name = 'value': quotes and backslashes doubled, line breaks and other control bytes as octal escapes
+ * (GUC_scanstr, src/backend/utils/misc/guc-file.l). */
+static void put_setting(struct buf *b, const char *name, const char *value)
+{
+	buf_printf(b, "%s = '", name);
+	for (const char *s = value; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c < 0x20 || c == 0x7f)
+			buf_printf(b, "\\%03o", c);
+		else if (c == '\'' || c == '\\')
+			buf_printf(b, "%c%c", c, c);
+		else
+			buf_put_u8(b, c);
+	}
+	buf_printf(b, "'\n");
+}
+
+/* "2026-11-20T13:14:59" and microseconds. */
+static void micro_text(struct tstamp t, const char *zone, char out[TSTAMP_TEXT + 16])
+{
+	char sec[TSTAMP_TEXT];
+
+	tstamp_rfc3339(t, sec);
+	snprintf(out, TSTAMP_TEXT + 16, "%.*s.%06u%s", (int)strlen(sec) - 1, sec, t.nsec / 1000, zone);
+}
+
+static void put_target(struct buf *b, const struct target *t)
+{
+	char text[TSTAMP_TEXT + 16], lsn[LSN_TEXT];
+
+	switch (t->kind) {
+	case TARGET_LATEST:
+		return;
+	case TARGET_TIME:
+		micro_text(t->time, "+00", text);
+		*strchr(text, 'T') = ' ';
+		put_setting(b, "recovery_target_time", text);
+		break;
+	case TARGET_LSN:
+		put_setting(b, "recovery_target_lsn", lsn_text(t->lsn, lsn));
+		break;
+	case TARGET_XID:
+		snprintf(text, sizeof(text), "%u", t->xid);
+		put_setting(b, "recovery_target_xid", text);
+		break;
+	case TARGET_NAME:
+		put_setting(b, "recovery_target_name", t->name);
+		break;
+	}
+	put_setting(b, "recovery_target_inclusive", "true");
+}
+
+int pit_settings(const struct pit_point *p, const char *restore_command, char **ret, struct err *e)
+{
+	struct buf b = {0};
+	char tli[16];
+
+	snprintf(tli, sizeof(tli), "%u", p->tli.v);
+	put_setting(&b, "restore_command", restore_command);
+	put_target(&b, &p->target);
+	put_setting(&b, "recovery_target_timeline", tli);
+	put_setting(&b, "recovery_target_action", "promote");
+	*ret = buf_steal_str(&b);
+	return *ret ? 0 : err_sys(e, -ENOMEM, "recovery settings");
+}
+
+/* ---- JSON ---- */
+
+static int append(const char *p, size_t n, void *arg)
+{
+	buf_put(arg, p, n);
+	return 0;
+}
+
+static json_t *lsn_json(struct lsn l)
+{
+	char text[LSN_TEXT];
+
+	return json_string(lsn_text(l, text));
+}
+
+static json_t *time_json(struct tstamp t)
+{
+	char text[TSTAMP_TEXT + 16];
+
+	micro_text(t, "Z", text);
+	return json_string(text);
+}
+
+/* A restore point's name need not be UTF-8; what is not is shown as U+FFFD. */
+static json_t *text_json(const char *s)
+{
+	json_t *j = json_string(s);
+	struct buf b = {0};
+	char *ascii;
+
+	if (j)
+		return j;
+	for (; *s; s++)
+		buf_put(&b, (unsigned char)*s < 0x80 ? s : "\xef\xbf\xbd", (unsigned char)*s < 0x80 ? 1 : 3);
+	ascii = buf_steal_str(&b);
+	j = ascii ? json_string(ascii) : NULL;
+	free(ascii);
+	return j;
+}
+
+int pit_point_json(const struct pit_point *p, unsigned indent, struct buf *b)
+{
+	char name[TARGET_TEXT];
+	json_t *o = json_object();
+	int r = 0;
+
+	if (!o)
+		return -ENOMEM;
+	r |= json_object_set_new(o, "target", text_json(target_name(&p->target, name)));
+	r |= json_object_set_new(o, "backup", json_string(p->backup->id));
+	r |= json_object_set_new(o, "cluster", json_string(p->backup->cluster));
+	r |= json_object_set_new(o, "pg_version", json_integer(p->pg_major));
+	r |= json_object_set_new(o, "timeline", json_integer(p->tli.v));
+	r |= json_object_set_new(o, "from_lsn", lsn_json(p->from));
+	r |= json_object_set_new(o, "backup_end_lsn", lsn_json(p->backup_end));
+	r |= json_object_set_new(o, "to_lsn", lsn_json(p->to));
+	r |= json_object_set_new(o, "replay_bytes", json_integer((json_int_t)p->replay_bytes));
+	r |= json_object_set_new(o, "first_wal", json_string(p->first_wal));
+	r |= json_object_set_new(o, "last_wal", json_string(p->last_wal));
+	r |= json_object_set_new(o, "segments", json_integer((json_int_t)p->segments));
+	r |= json_object_set_new(o, "partial", json_boolean(p->partial));
+	r |= json_object_set_new(o, "last_time", p->has_time ? time_json(p->time) : json_null());
+	r |= json_object_set_new(o, "last_xid", p->xid ? json_integer(p->xid) : json_null());
+	if (!r)
+		r = json_dump_callback(o, append, b, indent ? JSON_INDENT(indent) : JSON_COMPACT);
+	json_decref(o);
+	return r || b->bad ? -ENOMEM : 0;
+}

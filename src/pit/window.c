@@ -1,0 +1,147 @@
+/* What can be recovered along the newest timeline: backups, gaps, the window. See pit.h. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/pit/pit_priv.h"
+
+void pit_window_release(struct pit_window *w)
+{
+	snapshot_free(w->last_backup);
+	free(w->gaps);
+	*w = (struct pit_window){0};
+}
+
+static int add_gap(const struct way *w, struct segno first, struct segno next, struct pit_window *ret)
+{
+	struct pit_gap *more = reallocarray(ret->gaps, ret->n_gaps + 1, sizeof(*more)), *g;
+
+	if (!more)
+		return -ENOMEM;
+	ret->gaps = more;
+	g = &more[ret->n_gaps++];
+	way_name(w, first, g->first);
+	way_name(w, (struct segno){next.v - 1}, g->last);
+	g->segments = next.v - first.v;
+	return 0;
+}
+
+/* All holes from a position on. */
+static int find_gaps(const struct way *w, struct lsn from, struct pit_window *ret, struct err *e)
+{
+	struct segno at = way_segno(w, from), next;
+
+	while (way_next(w, at, &next)) {
+		/* What lies before `from` is not asked for. */
+		if (next.v > at.v && add_gap(w, at, next, ret) < 0)
+			return err_sys(e, -ENOMEM, "gaps of the WAL archive");
+		at = way_segno(w, way_reach(w, way_start(w, next)));
+		/* A segment that is there in part is no hole unless what follows it lacks. */
+		if (at.v == next.v)
+			at.v++;
+	}
+	return 0;
+}
+
+static int last_wal(const struct way *w, struct pit_window *ret, struct err *e)
+{
+	const struct timeline *t = inventory_timeline(w->inv, w->h->tli);
+	struct segno no;
+	_cleanup_(recent_unrefp) struct recent_summary *s = NULL;
+	struct err why = {0};
+	int r;
+
+	/* A timeline of which only the history came goes on from its parents. */
+	for (size_t i = w->h->n; (!t || !t->n) && i > 0; i--)
+		t = inventory_timeline(w->inv, w->h->steps[i - 1].tli);
+	if (!t || !t->n)
+		return 0;
+	no.v = t->v[t->n - 1].last;
+	wal_name(t->tli, no, w->inv->segment_size, ret->last_wal);
+	r = way_summary(w, no, &s, &why);
+	if (r < 0 && r != -ENOENT && r != -EBADMSG)
+		return err_set(e, r, "%s", why.text);
+	if (!r && s->s->has_commits) {
+		ret->last_wal_time = s->s->last_commit.time;
+		ret->has_last_wal_time = true;
+	}
+	return 0;
+}
+
+/* The backup's end and the end of the WAL behind it. 0: it does not lead anywhere. */
+static int usable(
+	const struct way *w, const struct backup *b, struct lsn *ret_end, struct lsn *ret_to, struct err *e)
+{
+	int r = b->start.v && b->tli.v ? backup_end(w, b, ret_end, e) : 0;
+
+	if (r < 0 || !b->start.v || !ret_end->v || !backup_leads(w, b, *ret_end))
+		return r;
+	r = way_end(w, *ret_end, ret_to, e);
+	return r < 0 ? r : 1;
+}
+
+static int open_window(const struct way *w, struct pit_window *ret, struct err *e)
+{
+	struct lsn last_to = {0};
+	const struct backup *from = NULL;
+	struct wal_commit c;
+	int r;
+
+	for (size_t i = w->inv->n_backups; i-- > 0;) {
+		struct lsn end = {0}, to = {0};
+
+		r = usable(w, w->inv->backups[i], &end, &to, e);
+		if (r < 0)
+			return r;
+		if (!r)
+			continue;
+		if (!from)
+			last_to = to;
+		/* Behind a hole older ones lead nowhere near. */
+		if (from && to.v < last_to.v)
+			break;
+		from = w->inv->backups[i];
+		ret->from_lsn = end;
+	}
+	if (!from)
+		return 0;
+	ret->open = true;
+	ret->tli = w->h->tli;
+	ret->to_lsn = last_to;
+	ret->from_time = from->snap->stop;
+	r = last_commit(w, from->start, last_to, &c, e);
+	if (r < 0)
+		return r;
+	ret->to_time = r && tstamp_cmp(c.time, ret->from_time) > 0 ? c.time : ret->from_time;
+	return 0;
+}
+
+int pit_window(struct pit *p, struct pit_window *ret, struct err *e)
+{
+	_cleanup_(inventory_unrefp) struct inventory *i = NULL;
+	struct pit_window win = {0};
+	struct way w;
+	int r = shelf_inventory(p->shelf, &i, e);
+
+	if (r < 0)
+		return r;
+	win.backups = i->n_backups;
+	if (i->n_backups)
+		r = snapshot_load(p->store, p->cluster, SNAPSHOT_BASE, i->backups[i->n_backups - 1]->snap->id,
+			&win.last_backup, e);
+	if (!r && i->n_timelines && i->segment_size) {
+		r = pit_way(p, i, &i->timelines[i->n_timelines - 1], &w, e);
+		if (!r)
+			r = last_wal(&w, &win, e);
+		if (!r && i->n_backups)
+			r = find_gaps(&w, i->backups[0]->start, &win, e);
+		if (!r)
+			r = open_window(&w, &win, e);
+	}
+	if (r < 0) {
+		pit_window_release(&win);
+		return r;
+	}
+	*ret = win;
+	return 0;
+}

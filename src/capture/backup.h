@@ -8,7 +8,7 @@
 
 #include "src/base/err.h"
 #include "src/base/log.h"
-#include "src/capture/meter.h"
+#include "src/base/meter.h"
 #include "src/capture/replication.h"
 #include "store/snapshot.h"
 #include "store/store.h"

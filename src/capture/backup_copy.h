@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "src/base/err.h"
-#include "src/capture/meter.h"
+#include "src/base/meter.h"
 #include "src/capture/replication.h"
 #include "src/capture/tar.h"
 

@@ -11,85 +11,166 @@
 
 #include "src/base/clean.h"
 #include "src/base/io.h"
-#include "src/pg/backup_label.h"
+#include "src/base/pool.h"
+#include "src/capture/pushed.h"
+#include "src/capture/wal_take.h"
 #include "src/pg/lsn.h"
 #include "src/pg/wal_page.h"
 #include "store/file.h"
 #include "store/wal.h"
 
-#define PARTIAL ".partial"
-#define HISTORY ".history"
-#define HISTORY_DIGITS 8
+/* So many segments are archived by one call when the server is behind. Few, for the call returns when all of them are
+ * through; and starting a program costs less than one. */
+#define AHEAD 8
 
 CLEANUP_DEFINE(struct file, file_free)
 
-/* Segments and partial ones: 24 digits lead. */
-static bool is_segment(const char *name)
-{
-	return strlen(name) >= WAL_NAME_LEN && wal_name_looks(name, WAL_NAME_LEN) &&
-	       (!name[WAL_NAME_LEN] || !strcmp(name + WAL_NAME_LEN, PARTIAL));
-}
-
-static bool is_timeline_history(const char *name)
-{
-	return strlen(name) == HISTORY_DIGITS + strlen(HISTORY) &&
-	       strspn(name, "0123456789ABCDEF") == HISTORY_DIGITS && !strcmp(name + HISTORY_DIGITS, HISTORY);
-}
-
-/* A segment says whose it is; it must be this cluster's, and of the size it says. */
-static int check_segment(struct store *s, const char *cluster, const char *path, const char *name, int fd,
-	uint64_t size, struct err *e)
-{
-	_cleanup_(freep) char *bound = NULL;
-	uint8_t head[WAL_PAGE_HEAD_LONG];
-	struct wal_segment seg;
-	char identity[24];
-	ssize_t n = io_pread(fd, head, sizeof(head), 0);
-	int r;
-
-	if (n < 0)
-		return err_sys(e, (int)n, "reading %s", path);
-	r = wal_segment_check(head, (size_t)n, name, strlen(name), 0, &seg, e);
-	if (r < 0)
-		return err_wrap(e, r, "%s is not archived", path);
-	if (size != seg.segment_size)
-		return err_set(e, -EBADMSG, "%s is not archived: it has %llu bytes, but its header says %u",
-			path, (unsigned long long)size, seg.segment_size);
-	snprintf(identity, sizeof(identity), "%llu", (unsigned long long)seg.system_identifier);
-	/* Asked first, so that a read-only look is all that the usual call costs. */
-	r = store_cluster_identity(s, cluster, &bound, NULL);
-	if (r == 0 && !strcmp(bound, identity))
-		return 0;
-	r = store_bind_cluster(s, cluster, identity, e);
-	return r < 0 ? err_wrap(e, r, "%s is not archived", path) : 0;
-}
-
-int capture_archive_push(
-	struct store *s, const char *cluster, const char *path, bool *ret_known, struct err *e)
-{
-	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-	/* O_NONBLOCK: a fifo must not hang the archiver. */
-	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+/* One file that is being archived. */
+struct push {
+	const struct wal_taker *taker;
+	const char *notes; /* where to remember it; NULL: not */
+	char *path;
+	const char *name;
 	struct stat st;
+	int fd;
+	bool known;
 	int r;
+	struct err e;
+};
 
-	if (fd < 0)
-		return err_sys(e, -errno, "%s", path);
-	if (fstat(fd, &st) < 0)
-		return err_sys(e, -errno, "%s", path);
-	if (!S_ISREG(st.st_mode))
-		return err_set(e, -EINVAL, "%s is not a regular file", path);
-	if (is_segment(name)) {
-		r = check_segment(s, cluster, path, name, fd, (uint64_t)st.st_size, e);
-		if (r < 0)
-			return r;
-	} else if (!is_timeline_history(name) && !backup_history_name_looks(name, strlen(name))) {
-		return err_set(e, -EINVAL,
-			"%s is not archived: \"%s\" names neither a WAL segment nor a history file", path,
-			name);
-	}
-	return wal_put(s, cluster, name, fd, (uint64_t)st.st_size, 0, ret_known, e);
+static int push_open(struct push *p, struct err *e)
+{
+	/* O_NONBLOCK: a fifo must not hang the archiver. */
+	p->fd = open(p->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (p->fd < 0 || fstat(p->fd, &p->st) < 0)
+		return err_sys(e, -errno, "%s", p->path);
+	if (!S_ISREG(p->st.st_mode))
+		return err_set(e, -EINVAL, "%s is not a regular file", p->path);
+	return 0;
 }
+
+static void push_run(void *arg, unsigned worker)
+{
+	struct push *p = arg;
+	struct wal_input in = {.fd = p->fd, .size = (uint64_t)p->st.st_size};
+
+	(void)worker;
+	p->r = wal_take(p->taker, p->path, p->name, &in, &p->known, &p->e);
+	if (p->notes && !p->r)
+		pushed_note(p->taker->store, p->taker->cluster, p->notes, p->name, &p->st);
+}
+
+static void push_release(struct push *p)
+{
+	if (p->path && p->fd >= 0)
+		close(p->fd);
+	free(p->path);
+}
+
+/* The segment i after this one in its folder, when the server has marked it as ready to be archived
+ * (StatusFilePath, src/include/access/xlog_internal.h). NULL: it is not, or nobody can tell. */
+static char *ready_after(const struct push *own, unsigned i)
+{
+	const char *name = own->name;
+	int folder = (int)(name - own->path);
+	_cleanup_(freep) char *ready = NULL;
+	uint8_t head[WAL_PAGE_HEAD_LONG];
+	char next[WAL_NAME_TEXT], *path = NULL;
+	struct wal_segment seg;
+	struct segno no;
+	struct tli t;
+
+	if (wal_kind_of(name, strlen(name)) != WAL_KIND_SEGMENT ||
+		io_pread(own->fd, head, sizeof(head), 0) != sizeof(head) ||
+		wal_segment_parse(head, sizeof(head), &seg, NULL) < 0 ||
+		!wal_name_parse(name, strlen(name), seg.segment_size, &t, &no))
+		return NULL;
+	no.v += i;
+	wal_name(t, no, seg.segment_size, next);
+	if (asprintf(&ready, "%.*sarchive_status/%s.ready", folder, own->path, next) < 0) {
+		ready = NULL;
+		return NULL;
+	}
+	if (access(ready, F_OK) < 0 || asprintf(&path, "%.*s%s", folder, own->path, next) < 0)
+		return NULL;
+	return path;
+}
+
+/* Archives all that is in v, the first of which is what was asked for, and as many as there are threads at a time. */
+static int push_all(struct push *v, unsigned n, unsigned threads, struct err *e)
+{
+	struct pool *pool;
+	int r = pool_new(threads < n ? threads : n, n, &pool);
+
+	if (r < 0)
+		return err_sys(e, r, "%s", v->path);
+	for (unsigned i = 0; i < n; i++)
+		pool_submit(pool, push_run, &v[i]);
+	pool_free(pool);
+	return 0;
+}
+
+static int push_ahead(struct wal_taker *t, const struct archive_push *o, struct push *own, struct err *e)
+{
+	struct push v[AHEAD] = {*own};
+	unsigned n = 1;
+	int r = 0;
+
+	for (unsigned i = 1; i < AHEAD; i++) {
+		struct push *p = &v[n];
+
+		*p = (struct push){.taker = t, .notes = o->notes, .fd = -1};
+		p->path = ready_after(own, i);
+		if (!p->path)
+			break;
+		p->name = strrchr(p->path, '/') ? strrchr(p->path, '/') + 1 : p->path;
+		/* Its own call tells what is wrong with it. */
+		if (push_open(p, NULL) < 0)
+			push_release(p);
+		else
+			n++;
+	}
+	if (n == 1) {
+		push_run(own, 0);
+		return 0;
+	}
+	/* One thread each: segments beside each other need no threads within. */
+	t->threads = 1;
+	r = push_all(v, n, o->threads ? o->threads : pool_cpus(), e);
+	for (unsigned i = 1; i < n; i++) {
+		if (!r && v[i].r < 0)
+			log_msg(o->log, LOG_LEVEL_DEBUG, "not archived ahead: %s", v[i].e.text);
+		push_release(&v[i]);
+	}
+	*own = v[0];
+	return r;
+}
+
+int capture_archive_push(struct store *s, const char *cluster, const char *path, const struct archive_push *o,
+	bool *ret_known, struct err *e)
+{
+	struct wal_taker t = {.store = s, .cluster = cluster, .threads = o->threads, .log = o->log};
+	_cleanup_(push_release) struct push own = {.taker = &t, .fd = -1, .path = strdup(path)};
+	int r = own.path ? push_open(&own, e) : err_sys(e, -ENOMEM, "%s", path);
+
+	if (r < 0)
+		return r;
+	own.name = strrchr(own.path, '/') ? strrchr(own.path, '/') + 1 : own.path;
+	if (o->ahead && o->notes && pushed_before(s, cluster, o->notes, own.name, &own.st)) {
+		*ret_known = true;
+		return 0;
+	}
+	if (o->ahead)
+		r = push_ahead(&t, o, &own, e);
+	else
+		push_run(&own, 0);
+	if (r < 0)
+		return r;
+	*ret_known = own.known;
+	return own.r < 0 ? err_set(e, own.r, "%s", own.e.text) : 0;
+}
+
+/* ---- out ---- */
 
 static int copy_out(struct file *f, struct newfile *to, struct err *e)
 {
@@ -127,5 +208,8 @@ int capture_archive_get(
 	if (!r)
 		r = copy_out(f, &to, e);
 	/* No sync: what recovery replays it has in the repository, and what it keeps it syncs itself. */
-	return r ? r : newfile_rename(&to, slash ? slash + 1 : dest, e);
+	if (!r)
+		r = newfile_rename(&to, slash ? slash + 1 : dest, e);
+	/* A destination that is missing is no sign that the archive ends. */
+	return r == -ENOENT ? -ENOTDIR : r;
 }

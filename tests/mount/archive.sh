@@ -68,7 +68,7 @@ pg_stop "$DATA"
 rm -f "$SCRATCH/got"
 assert_fails 1 'is not in the archive' "$PGSTRATA" archive-get -r "$REPO" 0000000100000000000000FF "$SCRATCH/got"
 assert_ok test ! -e "$SCRATCH/got"
-assert_fails 1 'no folder|No such file' "$PGSTRATA" archive-get -r "$REPO" "$first" "$SCRATCH/none/got"
+assert_fails 255 'no folder|No such file' "$PGSTRATA" archive-get -r "$REPO" "$first" "$SCRATCH/none/got"
 
 # The same again is success, another content is not, and the first one stays.
 "$PGSTRATA" archive-get -r "$REPO" "$first" "$SCRATCH/$first"
@@ -98,5 +98,5 @@ assert_fails 2 'pgstrata archive-push --help' "$PGSTRATA" archive-push -r "$REPO
 object=$(find "$REPO/wal" -name "$first")
 printf '\377\0\377' | dd of="$object" bs=1 seek=100 conv=notrunc status=none
 rm -f "$SCRATCH/got"
-assert_fails 1 "$first" "$PGSTRATA" archive-get -r "$REPO" "$first" "$SCRATCH/got"
+assert_fails 255 "$first" "$PGSTRATA" archive-get -r "$REPO" "$first" "$SCRATCH/got"
 assert_ok test ! -e "$SCRATCH/got"

@@ -57,14 +57,20 @@ static la_ssize_t on_read(struct archive *a, void *arg, const void **ret)
 	return n;
 }
 
-/* Gzip: RFC 1952, 2.3.1; LZ4: its frame format, "Magic number"; Zstandard: RFC 8878, 3.1.1 (and 3.1.2). */
+/* Gzip: RFC 1952, 2.3.1; LZ4: its frame format, "Magic number"; Zstandard: RFC 8878, 3.1.1 (and 3.1.2); bzip2: "BZh",
+ * a digit, and the number that each block begins with (decompress.c), or the one of a stream without any; xz: the .xz
+ * file format, 2.1.1.1. */
 static bool is_compressed(const uint8_t *p, size_t n)
 {
+	static const uint8_t block[] = {0x31, 0x41, 0x59, 0x26, 0x53, 0x59},
+			     none[] = {0x17, 0x72, 0x45, 0x38, 0x50, 0x90},
+			     xz[] = {0xfd, '7', 'z', 'X', 'Z', 0};
 	static const uint8_t gzip[] = {0x1f, 0x8b}, lz4[] = {0x04, 0x22, 0x4d, 0x18},
 			     zstd[] = {0x28, 0xb5, 0x2f, 0xfd};
 
 	return (n >= 2 && !memcmp(p, gzip, 2)) || (n >= 4 && !memcmp(p, lz4, 4)) ||
-	       (n >= 4 && !memcmp(p, zstd, 4));
+	       (n >= 4 && !memcmp(p, zstd, 4)) || (n >= 6 && !memcmp(p, xz, 6)) ||
+	       (n >= 10 && !memcmp(p, "BZh", 3) && (!memcmp(p + 4, block, 6) || !memcmp(p + 4, none, 6)));
 }
 
 /* The library's words for what went wrong, unless it was our own read. */
@@ -87,8 +93,10 @@ static int start_filters(struct unpack *u, struct err *e)
 	if (archive_read_support_filter_gzip(u->a) != ARCHIVE_OK ||
 		archive_read_support_filter_lz4(u->a) != ARCHIVE_OK ||
 		archive_read_support_filter_zstd(u->a) != ARCHIVE_OK ||
+		archive_read_support_filter_bzip2(u->a) != ARCHIVE_OK ||
+		archive_read_support_filter_xz(u->a) != ARCHIVE_OK ||
 		archive_read_support_format_raw(u->a) != ARCHIVE_OK)
-		return err_set(e, -EOPNOTSUPP, "this libarchive does not read gzip, lz4 and zstd");
+		return err_set(e, -EOPNOTSUPP, "this libarchive does not read gzip, lz4, zstd, bzip2 and xz");
 	if (archive_read_open(u->a, u, NULL, on_read, NULL) != ARCHIVE_OK ||
 		archive_read_next_header(u->a, &entry) != ARCHIVE_OK)
 		return failed(u, e);
@@ -128,6 +136,11 @@ int unpack_new(int fd, const char *name, struct meter *meter, struct unpack **re
 fail:
 	unpack_free(u);
 	return r;
+}
+
+bool unpack_is_compressed(const struct unpack *u)
+{
+	return u->a != NULL;
 }
 
 void unpack_free(struct unpack *u)

@@ -1,5 +1,5 @@
-/* A compressed file as a stream of plain bytes: gzip, lz4 and zstd by their magic numbers, all else as it is.
- */
+/* A compressed file as a stream of plain bytes: gzip, lz4, zstd, bzip2 and xz by their magic
+ * numbers, all else as it is. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,6 +16,9 @@ struct unpack;
  * meter (may be NULL) counts bytes read from fd. */
 int unpack_new(int fd, const char *name, struct meter *meter, struct unpack **ret, struct err *e);
 void unpack_free(struct unpack *u); /* fine on NULL */
+
+/* Is the file compressed in one of these ways? */
+bool unpack_is_compressed(const struct unpack *u);
 
 /* The next piece, valid until the next call: its length, 0 at the end, or -errno: -EBADMSG for a stream that
  * is damaged or cut off. */

@@ -110,7 +110,7 @@ static int push_all(struct push *v, unsigned n, unsigned threads, struct err *e)
 	return 0;
 }
 
-static int push_ahead(struct wal_taker *t, const struct archive_push *o, struct push *own, struct err *e)
+static int push_ahead(struct wal_taker *t, const struct wal_push *o, struct push *own, struct err *e)
 {
 	struct push v[AHEAD] = {*own};
 	unsigned n = 1;
@@ -146,7 +146,7 @@ static int push_ahead(struct wal_taker *t, const struct archive_push *o, struct 
 	return r;
 }
 
-int capture_archive_push(struct store *s, const char *cluster, const char *path, const struct archive_push *o,
+int capture_archive_push(struct store *s, const char *cluster, const char *path, const struct wal_push *o,
 	bool *ret_known, struct err *e)
 {
 	struct wal_taker t = {.store = s, .cluster = cluster, .threads = o->threads, .log = o->log};

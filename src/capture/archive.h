@@ -10,7 +10,7 @@
 #include "store/store.h"
 
 /* Zero is the default. */
-struct archive_push {
+struct wal_push {
 	unsigned threads; /* 0: one a processor */
 	struct log *log;  /* may be NULL */
 	/* Segments that the server marked as ready beside this one are archived in the same call, several at a time; the
@@ -26,7 +26,7 @@ struct archive_push {
  *
  * -EINVAL: not a file that a server archives; -EBADMSG: the segment's header denies its name or size; -EEXIST: another
  * system's, or other content under the same name. */
-int capture_archive_push(struct store *s, const char *cluster, const char *path, const struct archive_push *o,
+int capture_archive_push(struct store *s, const char *cluster, const char *path, const struct wal_push *o,
 	bool *ret_known, struct err *e);
 
 /* Copies name out of the archive to dest, which appears whole or not at all. -ENOENT: it is not in the archive; no other

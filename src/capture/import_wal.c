@@ -31,7 +31,7 @@
 
 CLEANUP_DEFINE(struct unpack, unpack_free)
 
-struct entry {
+struct import_file {
 	char *path;
 	char *name; /* as the server named it */
 	uint64_t size;
@@ -40,17 +40,17 @@ struct entry {
 struct import {
 	const struct import_wal_options *options;
 	struct wal_taker taker;
-	struct entry *entries;
+	struct import_file *entries;
 	size_t n;
 	struct import_wal_result result;
 
 	pthread_mutex_t lock; /* rank: leaf; guards what follows, and result while the pool runs */
 	pthread_cond_t moved;
-	bool *in;	 /* which entries are through, in the archive or not */
-	size_t in_front; /* all before this one are */
-	int failed;	 /* the repository takes nothing more */
-	char first[512]; /* why the first was refused */
-	size_t first_at; /* which it was */
+	bool *in;	  /* which entries are through, in the archive or not */
+	size_t in_front;  /* all before this one are */
+	int failed;	  /* the repository takes nothing more */
+	struct err first; /* why the first was refused */
+	size_t first_at;  /* which it was */
 };
 
 struct job {
@@ -89,7 +89,7 @@ static bool is_group(const char *name)
 
 static int add(struct import *im, const char *path, const char *name, size_t name_len, uint64_t size)
 {
-	struct entry *more;
+	struct import_file *more;
 
 	if (!(im->n & (im->n - 1))) {
 		more = reallocarray(im->entries, im->n ? 2 * im->n : 1, sizeof(*more));
@@ -97,7 +97,7 @@ static int add(struct import *im, const char *path, const char *name, size_t nam
 			return -ENOMEM;
 		im->entries = more;
 	}
-	im->entries[im->n] = (struct entry){strdup(path), strndup(name, name_len), size};
+	im->entries[im->n] = (struct import_file){strdup(path), strndup(name, name_len), size};
 	return im->entries[im->n].path && im->entries[im->n++].name ? 0 : -ENOMEM;
 }
 
@@ -143,14 +143,14 @@ static int scan(struct import *im, const char *dir, bool below, struct err *e)
 /* ---- one file ---- */
 
 /* What a file unpacks to: in memory, or behind a descriptor. */
-struct content {
+struct unpacked {
 	struct buf head; /* as much as says how large it will be */
 	void *bytes;
 	struct newfile file;
 	uint64_t size;
 };
 
-static void content_release(struct content *c)
+static void unpacked_release(struct unpacked *c)
 {
 	buf_free(&c->head);
 	free(c->bytes);
@@ -158,7 +158,7 @@ static void content_release(struct content *c)
 }
 
 /* How many bytes it may have. */
-static int limit_of(const struct entry *en, const struct content *c, uint64_t *ret, struct err *e)
+static int limit_of(const struct import_file *en, const struct unpacked *c, uint64_t *ret, struct err *e)
 {
 	enum wal_kind kind = wal_kind_of(en->name, strlen(en->name));
 	struct wal_segment seg;
@@ -174,8 +174,8 @@ static int limit_of(const struct entry *en, const struct content *c, uint64_t *r
 	return 0;
 }
 
-static int keep(
-	struct content *c, const void *p, size_t n, uint64_t limit, const struct entry *en, struct err *e)
+static int keep(struct unpacked *c, const void *p, size_t n, uint64_t limit, const struct import_file *en,
+	struct err *e)
 {
 	if (n > limit - c->size)
 		return err_set(e, -EFBIG,
@@ -189,7 +189,7 @@ static int keep(
 }
 
 /* Reads on after the head, which is the content's beginning. */
-static int unpack_rest(struct unpack *u, struct content *c, const struct entry *en, struct err *e)
+static int unpack_rest(struct unpack *u, struct unpacked *c, const struct import_file *en, struct err *e)
 {
 	uint64_t limit = 0;
 	const void *p = c->head.data;
@@ -208,7 +208,7 @@ static int unpack_rest(struct unpack *u, struct content *c, const struct entry *
 	return r || n >= 0 ? r : (int)n;
 }
 
-static int unpack_all(struct unpack *u, struct content *c, const struct entry *en, struct err *e)
+static int unpack_all(struct unpack *u, struct unpacked *c, const struct import_file *en, struct err *e)
 {
 	while (c->head.len < WAL_PAGE_HEAD_LONG) {
 		const void *p;
@@ -224,10 +224,10 @@ static int unpack_all(struct unpack *u, struct content *c, const struct entry *e
 }
 
 /* Puts it into the archive; what its summary is made from is left in *ret_bytes. */
-static int take(const struct import *im, const struct entry *en, uint64_t *ret_size, bool *ret_known,
+static int take(const struct import *im, const struct import_file *en, uint64_t *ret_size, bool *ret_known,
 	void **ret_bytes, struct err *e)
 {
-	_cleanup_(content_release) struct content c = {.file = NEWFILE_NONE};
+	_cleanup_(unpacked_release) struct unpacked c = {.file = NEWFILE_NONE};
 	_cleanup_(unpack_freep) struct unpack *u = NULL;
 	_cleanup_(closep) int fd = open(en->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct meter *m = im->options->meter;
@@ -277,7 +277,7 @@ static void count(struct import *im, size_t at, int r, bool known, uint64_t size
 			im->result.refused++;
 		if (at < im->first_at) {
 			im->first_at = at;
-			snprintf(im->first, sizeof(im->first), "%s", why->text);
+			im->first = *why;
 		}
 	} else if (known) {
 		im->result.known++;
@@ -297,7 +297,7 @@ static void run(void *arg, unsigned worker)
 	_cleanup_(freep) struct job *j = arg;
 	_cleanup_(freep) void *bytes = NULL;
 	struct import *im = j->im;
-	const struct entry *en = &im->entries[j->at];
+	const struct import_file *en = &im->entries[j->at];
 	struct err why = {0};
 	uint64_t size = 0;
 	bool known = false;
@@ -317,7 +317,7 @@ static void run(void *arg, unsigned worker)
 
 static int by_name(const void *a, const void *b)
 {
-	const struct entry *x = a, *y = b;
+	const struct import_file *x = a, *y = b;
 	int c = strcmp(x->name, y->name);
 
 	return c ? c : strcmp(x->path, y->path);
@@ -355,7 +355,7 @@ static int take_all(struct import *im, struct err *e)
 	}
 	pool_free(pool);
 	if (im->failed)
-		return err_set(e, im->failed, "%s", im->first);
+		return err_set(e, im->failed, "%s", im->first.text);
 	if (!r && begun < im->n)
 		r = err_set(
 			e, -EINTR, "stopped after %zu of %zu files; what was taken in stays", begun, im->n);
@@ -384,7 +384,7 @@ static int import(struct import *im, const char *dir, struct err *e)
 	r = im->in ? take_all(im, e) : err_sys(e, -ENOMEM, "%s", dir);
 	if (!r && im->result.refused)
 		r = err_set(e, -EBADMSG, "%llu of %zu files in %s were not archived, the first because: %s",
-			(unsigned long long)im->result.refused, im->n, dir, im->first);
+			(unsigned long long)im->result.refused, im->n, dir, im->first.text);
 	return r;
 }
 

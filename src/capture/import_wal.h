@@ -3,11 +3,12 @@
 #pragma once
 
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "src/base/err.h"
 #include "src/base/log.h"
-#include "src/capture/meter.h"
+#include "src/base/meter.h"
 #include "store/store.h"
 
 /* Zero is the default. */

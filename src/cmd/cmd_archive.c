@@ -49,7 +49,7 @@ int cmd_archive_push(struct cmd_context *c, int argc, char **argv)
 	};
 	_cleanup_(store_freep) struct store *s = NULL;
 	_cleanup_(freep) char *notes = NULL;
-	struct archive_push o = {.log = c->log};
+	struct wal_push o = {.log = c->log};
 	struct err e = {0};
 	bool known;
 	int status;

@@ -1,15 +1,54 @@
-/* pgstrata import: takes in backups that lie on disk. */
+/* pgstrata import: takes in backups and archived WAL that lie on disk. */
 #include "src/cmd/cmd.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "src/base/clean.h"
+#include "src/base/meter.h"
 #include "src/capture/import_base.h"
+#include "src/capture/import_wal.h"
+#include "src/cmd/interrupt.h"
 #include "src/cmd/progress.h"
 
 CLEANUP_DEFINE(struct store, store_free)
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
+
+static int import_base(struct cmd_context *c, struct store *s, unsigned threads)
+{
+	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
+	struct meter meter = {0};
+	const struct import_options o = {.threads = threads, .meter = &meter, .log = c->log};
+	struct progress *p = progress_start(c, "importing", &meter);
+	struct err e = {0};
+	int r = capture_import_base(s, c->args[1], c->cluster, &o, &snap, &e);
+
+	progress_stop(p);
+	if (r < 0)
+		return cmd_fail(c, &e);
+	cmd_print_taken(c, "Imported", snap);
+	return CMD_OK;
+}
+
+static int import_wal(struct cmd_context *c, struct store *s, unsigned threads)
+{
+	struct meter meter = {0};
+	const struct import_wal_options o = {
+		.threads = threads, .meter = &meter, .log = c->log, .stop = interrupt_catch()};
+	struct progress *p = progress_start(c, "importing", &meter);
+	struct import_wal_result done = {0};
+	char bytes[SIZE_TEXT];
+	struct err e = {0};
+	int r = capture_import_wal(s, c->cluster, c->args[1], &o, &done, &e);
+
+	progress_stop(p);
+	if (!c->quiet)
+		printf("%llu files archived (%s), %llu were there before, %llu refused, %llu passed over\n",
+			(unsigned long long)done.taken, cmd_size_text(done.bytes, bytes),
+			(unsigned long long)done.known, (unsigned long long)done.refused,
+			(unsigned long long)done.passed_over);
+	return r < 0 ? cmd_fail(c, &e) : CMD_OK;
+}
 
 int cmd_import(struct cmd_context *c, int argc, char **argv)
 {
@@ -21,45 +60,42 @@ int cmd_import(struct cmd_context *c, int argc, char **argv)
 	};
 	const struct cmd_usage usage = {
 		.verb = "import",
-		.args = "base PATH",
+		.args = "base|wal PATH",
 		.min_args = 2,
 		.max_args = 2,
 		.takes = TAKES_CLUSTER,
-		.about = "Takes in a base backup that pg_basebackup left: PATH is a plain backup's "
-			 "directory, a\n"
-			 "directory of tar files (base.tar, OID.tar, pg_wal.tar; also .gz, .lz4, .zst), or "
-			 "one tar\n"
-			 "file as written to standard output. When the backup has a manifest, every file is "
-			 "checked\n"
-			 "against it, and nothing is imported if one differs.",
+		.about =
+			"base: takes in a base backup that pg_basebackup left. PATH is a plain backup's "
+			"directory, a\n"
+			"directory of tar files (base.tar, OID.tar, pg_wal.tar; also .gz, .lz4, .zst), or "
+			"one tar\n"
+			"file as written to standard output. When the backup has a manifest, every file is "
+			"checked\n"
+			"against it, and nothing is imported if one differs.\n\n"
+			"wal: takes in an archive directory: segments and history files, plain or compressed "
+			"(gzip,\n"
+			"lz4, zstd, bzip2, xz), in PATH or in directories in it that are named by 16 digits. "
+			"A file\n"
+			"whose content denies its name is refused, and the others are taken.",
 		.example = "  pg_basebackup -D /var/tmp/backup -c fast\n"
-			   "  pgstrata import base -r /srv/pgstrata /var/tmp/backup",
+			   "  pgstrata import base -r /srv/pgstrata /var/tmp/backup\n"
+			   "  pgstrata import wal -r /srv/pgstrata /var/lib/postgresql/archive",
 		.options = options,
 	};
 	_cleanup_(store_freep) struct store *s = NULL;
-	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
-	struct meter meter = {0};
-	struct import_options o = {.meter = &meter};
-	struct progress *p;
-	struct err e = {0};
-	int r, status;
+	bool wal;
+	int status;
 
 	if (!cmd_parse(c, &usage, argc, argv))
 		return c->status;
-	if (strcmp(c->args[0], "base"))
-		return cmd_usage_error(c, &usage, "cannot import \"%s\", only \"base\"", c->args[0]);
+	wal = !strcmp(c->args[0], "wal");
+	if (!wal && strcmp(c->args[0], "base"))
+		return cmd_usage_error(
+			c, &usage, "cannot import \"%s\", only \"base\" and \"wal\"", c->args[0]);
 	if (threads > 1024)
 		return cmd_usage_error(c, &usage, "--threads must be from 1 to 1024");
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
-	o.threads = (unsigned)threads;
-	o.log = c->log;
-	p = progress_start(c, "importing", &meter);
-	r = capture_import_base(s, c->args[1], c->cluster, &o, &snap, &e);
-	progress_stop(p);
-	if (r < 0)
-		return cmd_fail(c, &e);
-	cmd_print_taken(c, "Imported", snap);
-	return CMD_OK;
+	return wal ? import_wal(c, s, (unsigned)threads) : import_base(c, s, (unsigned)threads);
 }

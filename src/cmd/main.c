@@ -18,7 +18,7 @@ struct verb {
 static const struct verb verbs[] = {
 	{"init", cmd_init, "", "makes a repository"},
 	{"backup", cmd_backup, "", "takes a base backup of a running server"},
-	{"import", cmd_import, "base PATH", "takes in what pg_basebackup left"},
+	{"import", cmd_import, "base|wal PATH", "takes in backups and WAL that other tools left"},
 	{"list", cmd_list, "", "lists what the repository holds"},
 	{"show", cmd_show, "ID", "shows one snapshot in full"},
 	{"mount", cmd_mount, "MNT", "shows the repository as a directory"},

@@ -37,11 +37,12 @@
 #define CMD_USAGE 2
 
 enum cmd_option_type {
-	OPTION_FLAG,  /* target: bool *, set to true */
-	OPTION_TEXT,  /* target: const char **, the last one given wins */
-	OPTION_SIZE,  /* target: uint64_t *, bytes: "65536", "256M", "1.5G" */
-	OPTION_COUNT, /* target: uint64_t *, a plain decimal number */
-	OPTION_LIST,  /* target: struct cmd_list *, each one given is added */
+	OPTION_FLAG,	 /* target: bool *, set to true */
+	OPTION_TEXT,	 /* target: const char **, the last one given wins */
+	OPTION_SIZE,	 /* target: uint64_t *, bytes: "65536", "256M", "1.5G" */
+	OPTION_DURATION, /* target: uint64_t *, seconds: "90s", "15m", "26h", "7d", "1h30m" */
+	OPTION_COUNT,	 /* target: uint64_t *, a plain decimal number */
+	OPTION_LIST,	 /* target: struct cmd_list *, each one given is added */
 };
 
 /* Values of an option that may be given several times, in order. cmd_list_free frees the array, not the
@@ -134,6 +135,12 @@ char *cmd_size_text(uint64_t bytes, char out[SIZE_TEXT]);
  * "Imported". */
 void cmd_print_taken(const struct cmd_context *c, const char *done, const struct snapshot *snap);
 
+/* "90s", "15m", "26h", "7d", "2w", "1h30m": a number and a unit, one or more times. -EINVAL. */
+int cmd_parse_duration(const char *text, uint64_t *ret_sec, struct err *e);
+#define DURATION_TEXT 48
+/* "26h", "1d2h", "45s": the two largest units. */
+char *cmd_duration_text(uint64_t sec, char out[DURATION_TEXT]);
+
 /* The verbs. Each returns an exit status. */
 int cmd_init(struct cmd_context *c, int argc, char **argv);
 int cmd_backup(struct cmd_context *c, int argc, char **argv);
@@ -146,3 +153,5 @@ int cmd_umount(struct cmd_context *c, int argc, char **argv);
 int cmd_verify(struct cmd_context *c, int argc, char **argv);
 int cmd_archive_push(struct cmd_context *c, int argc, char **argv);
 int cmd_archive_get(struct cmd_context *c, int argc, char **argv);
+int cmd_show_target(struct cmd_context *c, int argc, char **argv);
+int cmd_status(struct cmd_context *c, int argc, char **argv);

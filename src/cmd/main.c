@@ -21,6 +21,8 @@ static const struct verb verbs[] = {
 	{"import", cmd_import, "base|wal PATH", "takes in backups and WAL that other tools left"},
 	{"list", cmd_list, "", "lists what the repository holds"},
 	{"show", cmd_show, "ID", "shows one snapshot in full"},
+	{"show-target", cmd_show_target, "TARGET", "shows how a point in time is reached"},
+	{"status", cmd_status, "", "health: last backup, last WAL, gaps, window"},
 	{"mount", cmd_mount, "MNT", "shows the repository as a directory"},
 	{"umount", cmd_umount, "MNT", "takes the mount away"},
 	{"restore", cmd_restore, "ID DIR", "copies a base backup out, in parallel"},

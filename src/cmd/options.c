@@ -116,6 +116,8 @@ static int store_value(const struct cmd_option *o, const char *value, struct err
 		return 0;
 	case OPTION_SIZE:
 		return cmd_parse_size(value, o->target, e);
+	case OPTION_DURATION:
+		return cmd_parse_duration(value, o->target, e);
 	case OPTION_COUNT:
 		return parse_count(value, o->target, e);
 	case OPTION_LIST:

@@ -9,6 +9,7 @@
 #include "src/pit/pages.h"
 #include "src/pit/summaries.h"
 #include "store/wal.h"
+#include "store/wal_partial.h"
 
 #define FRESH_NS 1000000000ull	     /* so old may an inventory be */
 #define FULL_FRESH_NS 60000000000ull /* and so old what is known of a full group: it can only be removed */
@@ -113,6 +114,7 @@ void inventory_unref(struct inventory *i)
 		free(i->timelines[k].v);
 	free(i->timelines);
 	free(i->backups);
+	free(i->partials);
 	free(i);
 }
 
@@ -186,6 +188,14 @@ const struct stretch *inventory_after(const struct inventory *i, struct tli t, s
 	if (s && s->first < no.v)
 		s = s + 1 < l->v + l->n ? s + 1 : NULL;
 	return s;
+}
+
+const struct partial *inventory_partial(const struct inventory *i, struct tli t, struct segno no)
+{
+	for (size_t k = 0; k < i->n_partials; k++)
+		if (i->partials[k].tli.v == t.v && i->partials[k].no.v == no.v)
+			return &i->partials[k];
+	return NULL;
 }
 
 /* ---- groups ---- */
@@ -468,6 +478,32 @@ static int add_timelines(struct shelf *f, struct inventory *i, char *const *grou
 	return 0;
 }
 
+/* What a receiver has of segments that are not archived yet. One that goes meanwhile is in the archive next time. */
+static int add_partials(struct shelf *f, struct inventory *i, struct err *e)
+{
+	_cleanup_(strv_freep) char **names = NULL;
+	int r = wal_partial_names(f->store, f->cluster, &names, e);
+
+	for (size_t k = 0; !r && names[k]; k++) {
+		struct wal_partial_info info;
+		struct partial p = {0};
+
+		if (wal_partial_stat(f->store, f->cluster, names[k], &info, NULL) < 0 || !info.length)
+			continue;
+		if (!f->segment_size)
+			f->segment_size = info.segment_size;
+		if (info.segment_size != f->segment_size ||
+			!wal_name_parse(names[k], strlen(names[k]), f->segment_size, &p.tli, &p.no))
+			continue;
+		p.length = info.length;
+		p.put = info.put;
+		if (!grow(&i->partials, i->n_partials, sizeof(*i->partials)) || !need_timeline(i, p.tli))
+			return err_sys(e, -ENOMEM, "partial segments");
+		i->partials[i->n_partials++] = p;
+	}
+	return r;
+}
+
 static int refresh(struct shelf *f, struct err *e)
 {
 	_cleanup_(inventory_unrefp) struct inventory *i = calloc(1, sizeof(*i));
@@ -484,6 +520,8 @@ static int refresh(struct shelf *f, struct err *e)
 		r = learn_size(f, groups, e);
 	if (!r)
 		r = refresh_groups(f, groups, e);
+	if (!r)
+		r = add_partials(f, i, e);
 	if (!r)
 		r = add_timelines(f, i, groups, e);
 	if (r < 0)

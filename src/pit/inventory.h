@@ -53,6 +53,14 @@ struct backup {
 	bool own_wal; /* its data/pg_wal holds start to stop */
 };
 
+/* A segment that is being streamed: so much of it is there. */
+struct partial {
+	struct tli tli;
+	struct segno no;
+	uint64_t length;
+	struct tstamp put;
+};
+
 struct inventory {
 	atomic_uint refs;
 	uint32_t segment_size;	    /* 0: neither backup nor segment */
@@ -60,6 +68,8 @@ struct inventory {
 	size_t n_timelines;
 	const struct backup **backups; /* oldest first */
 	size_t n_backups;
+	struct partial *partials; /* of segments that are not in the archive */
+	size_t n_partials;
 };
 
 struct shelf;
@@ -78,4 +88,6 @@ CLEANUP_DEFINE(struct inventory, inventory_unref)
 const struct stretch *inventory_find(const struct inventory *i, struct tli t, struct segno no);
 /* The first stretch of the timeline that begins at or after this segment, or NULL. */
 const struct stretch *inventory_after(const struct inventory *i, struct tli t, struct segno no);
+/* The partial of this segment on exactly this timeline, or NULL. */
+const struct partial *inventory_partial(const struct inventory *i, struct tli t, struct segno no);
 const struct timeline *inventory_timeline(const struct inventory *i, struct tli t); /* or NULL */

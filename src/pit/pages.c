@@ -6,6 +6,7 @@
 
 #include "src/base/clean.h"
 #include "store/wal.h"
+#include "store/wal_partial.h"
 
 #define HISTORY_MAX ((size_t)TIMELINE_HISTORY_STEPS * 1024)
 
@@ -45,12 +46,21 @@ void pages_release(struct pages *p)
 	close_file(p);
 }
 
+/* -ENOENT: neither archived nor being streamed. */
 static int open_name(struct pages *p, struct tli t, struct segno no, struct lsn valid, struct err *e)
 {
 	_cleanup_(file_freep) struct file *f = NULL;
+	struct wal_partial_info info;
 	char name[WAL_NAME_TEXT];
 	int r = wal_open(p->store, p->cluster, wal_name(t, no, p->segment_size, name), &f, e);
 
+	if (r == -ENOENT && p->partial) {
+		struct lsn start = wal_segment_start(no, p->segment_size);
+
+		r = wal_partial_open(p->store, p->cluster, name, &f, &info, e);
+		if (!r && start.v + info.length < valid.v)
+			valid.v = start.v + info.length;
+	}
 	if (r < 0)
 		return r;
 	if (file_size(f) != p->segment_size)

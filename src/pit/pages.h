@@ -6,6 +6,7 @@
  * from memory. Not thread-safe; one a reader. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,8 @@ struct pages {
 	struct tli own_tli;
 	const uint8_t *mem;
 	size_t mem_len;
+	/* Also what is still being streamed (store/wal_partial.h), where the archive has no file. */
+	bool partial;
 	/* Bytes of WAL that are believed; 0: all. */
 	struct lsn limit;
 

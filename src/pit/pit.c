@@ -92,6 +92,7 @@ static int make_point(const struct way *w, const struct target *t, const struct 
 	way_name(w, first, p.first_wal);
 	way_name(w, last, p.last_wal);
 	p.segments = last.v - first.v + 1;
+	p.partial = way_streamed(w, last);
 	r = settle_time(w, a, &p, e);
 	/* The caller's own copy; ours belong to the shelf. */
 	if (!r)

@@ -74,6 +74,7 @@ struct pit_window {
 	struct snapshot *last_backup; /* NULL: none */
 	size_t backups;
 	char last_wal[72];	     /* newest name; "" for none */
+	struct tstamp last_wal_put;  /* when it was archived */
 	struct tstamp last_wal_time; /* of its last commit, where it has one */
 	bool has_last_wal_time;
 	struct pit_gap *gaps; /* after the first backup's start */

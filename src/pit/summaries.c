@@ -62,7 +62,8 @@ static int begin(struct job *j, struct err *e)
 		.mem = j->pages.mem,
 		.mem_len = j->pages.mem_len,
 		.history = j->pages.history,
-		.limit = j->pages.limit};
+		.limit = j->pages.limit,
+		.partial = j->pages.partial};
 	r = pages_read(&j->pages, wal_segment_start(j->no, j->segment_size), head, sizeof(head), e);
 	if (r < 0)
 		return r;
@@ -218,15 +219,16 @@ int summaries_get(
 	return r < 0 ? r : make(&j, ret, e);
 }
 
-int summaries_upto(struct store *s, const char *cluster, const char *name, const struct timeline_history *h,
-	struct lsn limit, struct wal_summary **ret, struct err *e)
+int summaries_upto(struct store *s, const char *cluster, const char *name, uint32_t segment_size,
+	const struct timeline_history *h, struct lsn limit, struct wal_summary **ret, struct err *e)
 {
-	_cleanup_(job_release) struct job j = {.store = s, .cluster = cluster, .name = name};
-	int r = segment_size_of(s, cluster, name, &j.segment_size, e);
+	_cleanup_(job_release) struct job j = {
+		.store = s, .cluster = cluster, .name = name, .segment_size = segment_size};
 
 	j.pages.history = h;
 	j.pages.limit = limit;
-	return r < 0 ? r : make(&j, ret, e);
+	j.pages.partial = true;
+	return make(&j, ret, e);
 }
 
 int summaries_note(

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "src/base/err.h"
 #include "src/pg/timeline_history.h"
@@ -18,10 +19,10 @@
 int summaries_get(
 	struct store *s, const char *cluster, const char *name, struct wal_summary **ret, struct err *e);
 
-/* The summary of the archived segment's bytes before `limit`, which lies in it, seen along h: for what a timeline
- * left behind, and for WAL that is still being written. Never noted. */
-int summaries_upto(struct store *s, const char *cluster, const char *name, const struct timeline_history *h,
-	struct lsn limit, struct wal_summary **ret, struct err *e);
+/* The summary of a segment's bytes before `limit`, which lies in it, seen along h: of one that its timeline left within,
+ * or that is still being streamed (store/wal_partial.h). Never noted. */
+int summaries_upto(struct store *s, const char *cluster, const char *name, uint32_t segment_size,
+	const struct timeline_history *h, struct lsn limit, struct wal_summary **ret, struct err *e);
 
 /* Makes and notes the summary of a segment that was just archived. bytes: its content, of its full size, or NULL to
  * read it back. Costs a few milliseconds; a failure leaves nothing undone that summaries_get does not do. */

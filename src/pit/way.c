@@ -14,7 +14,24 @@ bool way_file(const struct way *w, struct segno no, struct tli *ret, struct lsn 
 	for (unsigned i = 0; pages_candidate(w->h, no, w->inv->segment_size, i, ret, ret_valid); i++)
 		if (inventory_find(w->inv, *ret, no))
 			return true;
+	for (unsigned i = 0; pages_candidate(w->h, no, w->inv->segment_size, i, ret, ret_valid); i++) {
+		const struct partial *p = inventory_partial(w->inv, *ret, no);
+
+		if (!p)
+			continue;
+		if (way_start(w, no).v + p->length < ret_valid->v)
+			ret_valid->v = way_start(w, no).v + p->length;
+		return true;
+	}
 	return false;
+}
+
+bool way_streamed(const struct way *w, struct segno no)
+{
+	struct lsn valid;
+	struct tli t;
+
+	return way_file(w, no, &t, &valid) && !inventory_find(w->inv, t, no);
 }
 
 char *way_name(const struct way *w, struct segno no, char out[WAL_NAME_TEXT])
@@ -34,7 +51,8 @@ struct lsn way_reach(const struct way *w, struct lsn from)
 	struct tli t;
 
 	while (way_file(w, no, &t, &valid)) {
-		uint64_t next = inventory_find(w->inv, t, no)->last + 1;
+		const struct stretch *s = inventory_find(w->inv, t, no);
+		uint64_t next = s ? s->last + 1 : no.v + 1;
 
 		if (valid.v < way_start(w, no).v + w->inv->segment_size)
 			return valid.v > from.v ? valid : from;
@@ -86,8 +104,8 @@ int way_summary(const struct way *w, struct segno no, struct recent_summary **re
 	if (*ret)
 		return 0;
 	wal_name(t, no, w->inv->segment_size, name);
-	if (valid.v < way_start(w, no).v + w->inv->segment_size)
-		r = summaries_upto(w->store, w->cluster, name, w->h, valid, &s, e);
+	if (valid.v < way_start(w, no).v + w->inv->segment_size || !inventory_find(w->inv, t, no))
+		r = summaries_upto(w->store, w->cluster, name, w->inv->segment_size, w->h, valid, &s, e);
 	else
 		r = w->source->summary(w->store, w->cluster, name, &s, e);
 	return r < 0 ? r : recent_put(w->recent, t, no, valid, s, ret, e);
@@ -144,7 +162,8 @@ static int open_reader(
 	*p = (struct pages){.store = w->store,
 		.cluster = w->cluster,
 		.history = w->h,
-		.segment_size = w->inv->segment_size};
+		.segment_size = w->inv->segment_size,
+		.partial = true};
 	r = block_size(p, way_segno(w, from), &o.block_size, e);
 	if (!r)
 		r = wal_reader_new(&o, pages_read, p, ret, e);

@@ -28,9 +28,12 @@ struct way {
 	const struct timeline_history *h;
 };
 
-/* The timeline whose file of this segment recovery takes, and up to where its bytes count: the segment's end, or where
- * that timeline was left when the next one's file is missing. False: there is none. */
+/* The timeline whose file of this segment recovery takes, and up to where its bytes count: the segment's end; or where
+ * that timeline was left when the next one's file is missing; or as far as it was streamed. False: there is none. */
 bool way_file(const struct way *w, struct segno no, struct tli *ret, struct lsn *ret_valid);
+
+/* Is it not in the archive, but being streamed? */
+bool way_streamed(const struct way *w, struct segno no);
 
 /* The name of that file; of a segment that is missing, the one recovery wants first. Returns out. */
 char *way_name(const struct way *w, struct segno no, char out[WAL_NAME_TEXT]);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/pit/pit_priv.h"
+#include "store/wal.h"
 
 void pit_window_release(struct pit_window *w)
 {
@@ -43,21 +44,66 @@ static int find_gaps(const struct way *w, struct lsn from, struct pit_window *re
 	return 0;
 }
 
-static int last_wal(const struct way *w, struct pit_window *ret, struct err *e)
+/* When the file was archived; the archive's own list tells. */
+static int put_time(const struct way *w, const char *name, struct tstamp *ret, struct err *e)
 {
-	const struct timeline *t = inventory_timeline(w->inv, w->h->tli);
-	struct segno no;
-	_cleanup_(recent_unrefp) struct recent_summary *s = NULL;
-	struct err why = {0};
+	struct wal_list l = {0};
+	char group[17];
 	int r;
 
-	/* A timeline of which only the history came goes on from its parents. */
-	for (size_t i = w->h->n; (!t || !t->n) && i > 0; i--)
-		t = inventory_timeline(w->inv, w->h->steps[i - 1].tli);
-	if (!t || !t->n)
+	snprintf(group, sizeof(group), "%.16s", name);
+	r = wal_list(w->store, w->cluster, group, &l, e);
+	for (size_t i = 0; i < l.n; i++)
+		if (!strcmp(l.v[i].name, name))
+			*ret = l.v[i].put;
+	wal_list_free(&l);
+	return r;
+}
+
+/* The newest segment of the timeline, or, where it has none yet, of those it comes from. False: there is none. */
+static bool newest(const struct way *w, struct tli *ret_tli, struct segno *ret)
+{
+	for (size_t i = w->h->n + 1; i-- > 0;) {
+		struct tli tli = i < w->h->n ? w->h->steps[i].tli : w->h->tli;
+		const struct timeline *t = inventory_timeline(w->inv, tli);
+		bool found = t && t->n;
+
+		if (found)
+			ret->v = t->v[t->n - 1].last;
+		for (size_t k = 0; k < w->inv->n_partials; k++) {
+			const struct partial *p = &w->inv->partials[k];
+
+			if (p->tli.v != tli.v || (found && p->no.v <= ret->v))
+				continue;
+			ret->v = p->no.v;
+			found = true;
+		}
+		*ret_tli = tli;
+		if (found)
+			return true;
+	}
+	return false;
+}
+
+static int last_wal(const struct way *w, struct pit_window *ret, struct err *e)
+{
+	_cleanup_(recent_unrefp) struct recent_summary *s = NULL;
+	const struct partial *p;
+	struct err why = {0};
+	struct segno no;
+	struct tli t;
+	int r;
+
+	if (!newest(w, &t, &no))
 		return 0;
-	no.v = t->v[t->n - 1].last;
-	wal_name(t->tli, no, w->inv->segment_size, ret->last_wal);
+	wal_name(t, no, w->inv->segment_size, ret->last_wal);
+	p = inventory_find(w->inv, t, no) ? NULL : inventory_partial(w->inv, t, no);
+	if (p) {
+		ret->last_wal_put = p->put;
+		strcat(ret->last_wal, ".partial");
+	} else if ((r = put_time(w, ret->last_wal, &ret->last_wal_put, e)) < 0) {
+		return r;
+	}
 	r = way_summary(w, no, &s, &why);
 	if (r < 0 && r != -ENOENT && r != -EBADMSG)
 		return err_set(e, r, "%s", why.text);

@@ -106,8 +106,11 @@ static void driver_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		reply_absent(req, &dir);
 		return;
 	}
-	if (r >= 0)
+	if (r >= 0) {
 		r = inode_learn(fs->inodes, &n, &e);
+		if (n.flags & NODE_HELD)
+			ns_drop(n.obj);
+	}
 	if (r < 0) {
 		reply_failed(req, &dir, r, &e);
 		return;

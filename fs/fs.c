@@ -16,7 +16,7 @@ int fs_init(struct fs *fs, struct store *s, const struct fs_options *o, struct e
 	struct node root;
 	int r;
 
-	*fs = (struct fs){.store = s};
+	*fs = (struct fs){.store = s, .mountpoint = o->mountpoint, .log = o->log};
 	fs->uid = o->owner.have_uid ? o->owner.uid : geteuid();
 	fs->gid = o->owner.have_gid ? o->owner.gid : getegid();
 	r = inode_table_new(&fs->inodes);
@@ -53,6 +53,18 @@ void ns_free(struct ns_object *o)
 {
 	if (o)
 		o->ops->free(o);
+}
+
+void ns_hold(struct ns_object *o)
+{
+	if (o)
+		atomic_fetch_add(&o->held, 1);
+}
+
+void ns_drop(struct ns_object *o)
+{
+	if (o)
+		atomic_fetch_sub(&o->held, 1);
 }
 
 struct node ns_made_dir(struct ns_object *o, uint64_t ino, uint64_t parent, uint32_t position)

@@ -17,8 +17,10 @@ struct fs {
 	struct complaints *complaints;
 	struct handles *handles;
 	struct ns_object *root;
-	void *session;	   /* libfuse's, for the driver; NULL without a mount */
-	uint32_t uid, gid; /* of what the mount itself makes up */
+	const char *mountpoint; /* absolute */
+	struct log *log;	/* may be NULL */
+	void *session;		/* libfuse's, for the driver; NULL without a mount */
+	uint32_t uid, gid;	/* of what the mount itself makes up */
 };
 
 /* Builds all of it over an opened store, and takes it down. No FUSE here, so that tests can do without a
@@ -26,6 +28,7 @@ struct fs {
 struct fs_options {
 	struct owner_options owner;
 	struct log *log;
+	const char *mountpoint;
 	size_t cache_bytes; /* the store's limit; bounds how far readahead may run. 0: the default */
 	unsigned threads;   /* of readahead; 0: all processors */
 };

@@ -15,7 +15,7 @@
 #include "fs/readahead.h"
 #include "src/base/pool.h"
 
-#define PIECE (256u << 10) /* what one thread decodes at a time */
+#define PIECE (256u << 10) /* what one thread decodes at a time, or a chunk */
 #define QUEUE 64
 #define DEFAULT_CACHE (64u << 20)
 
@@ -76,6 +76,7 @@ void handle_drop(struct handle *h)
 	if (atomic_fetch_sub(&h->refs, 1) != 1)
 		return;
 	file_free(h->file);
+	ns_drop(h->node.obj);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
 }
@@ -102,6 +103,7 @@ int handle_new(struct handles *hs, const struct node *n, struct file *f, struct 
 	h->all = hs;
 	h->file = f;
 	h->node = *n;
+	ns_hold(n->obj);
 	atomic_init(&h->refs, 1);
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_mutex_lock(&hs->lock);
@@ -195,7 +197,8 @@ void handle_note_read(struct handle *h, uint64_t off, size_t n)
 	pthread_mutex_unlock(&h->lock);
 	advise = s;
 	while (s.len) {
-		size_t len = s.len < PIECE ? (size_t)s.len : PIECE - (size_t)(s.off % PIECE);
+		size_t piece = file_chunk_size(h->file) > PIECE ? file_chunk_size(h->file) : PIECE;
+		size_t len = s.len < piece ? (size_t)s.len : piece - (size_t)(s.off % piece);
 		struct piece *p = malloc(sizeof(*p));
 
 		if (len > s.len)

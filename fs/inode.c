@@ -36,6 +36,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "fs/ns.h"
+
 #define INODE_FIRST 16
 #define INODE_END (UINT64_C(1) << 62)
 #define SHARDS 16 /* more than the threads that will meet here at a time */
@@ -188,6 +190,8 @@ int inode_learn(struct inode_table *t, const struct node *n, struct err *e)
 		in = malloc(sizeof(*in));
 		if (in) {
 			*in = (struct inode){.lookups = 1, .node = *n};
+			in->node.flags &= (uint8_t)~NODE_HELD;
+			ns_hold(n->obj);
 			*at = in;
 			if (++s->count > s->n_buckets)
 				grow(s);
@@ -200,8 +204,10 @@ int inode_learn(struct inode_table *t, const struct node *n, struct err *e)
 	} else {
 		uint8_t opened = in->node.flags & NODE_OPENED;
 
+		ns_hold(n->obj);
+		ns_drop(in->node.obj);
 		in->node = *n;
-		in->node.flags |= opened;
+		in->node.flags = (uint8_t)((n->flags & ~NODE_HELD) | opened);
 		in->lookups++;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -258,6 +264,8 @@ void inode_forget(struct inode_table *t, uint64_t ino, uint64_t count)
 		s->count--;
 	}
 	pthread_mutex_unlock(&s->lock);
+	if (in)
+		ns_drop(in->node.obj);
 	free(in);
 }
 

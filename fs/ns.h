@@ -5,14 +5,17 @@
  * out nodes that another object serves, which is how the tree of providers is entered:
  *
  *	ns_root       README.txt, <cluster>/
- *	ns_cluster    backups/, wal/                 one line in its table for each kind of thing
+ *	ns_cluster    backups/, wal/, at/            one line in its table for each kind of thing
  *	ns_backups    <id>/, latest
  *	ns_snapshot   the tree of a snapshot, with info.json beside it
  *	ns_wal        the files of the WAL archive
+ *	ns_at         <target>/: a snapshot with an overlay, made by ns_point
  *
- * Objects live until the mount ends. All operations are called from any thread, with no lock held. They
+ * Objects live until the mount ends, or until nobody holds them. All operations are called from any thread, with no lock held. They
  * return 0 or -errno with a text in *e; whoever calls them logs it. */
 #pragma once
+
+#include <stdatomic.h>
 
 #include "fs/node.h"
 #include "src/base/err.h"
@@ -20,6 +23,7 @@
 #include "store/snapshot.h"
 
 struct fs;
+struct overlay;
 
 /* Takes one entry of a listing; `next` is the position that continues after it. Non-zero stops. */
 typedef int ns_emit(void *arg, const char *name, uint64_t next, const struct node *n);
@@ -55,9 +59,15 @@ struct ns_ops {
 struct ns_object {
 	const struct ns_ops *ops;
 	struct fs *fs;
+	atomic_uint held; /* by inodes that the kernel knows, open files, and nodes with NODE_HELD */
 };
 
 void ns_free(struct ns_object *o); /* fine on NULL */
+
+/* Counts who needs the object; fine on NULL. A provider that ends objects before the mount ends (ns_at) does so
+ * when nobody does. */
+void ns_hold(struct ns_object *o);
+void ns_drop(struct ns_object *o);
 
 /* A directory that the mount makes up: readable by all, owned by whoever mounts. */
 struct node ns_made_dir(struct ns_object *o, uint64_t ino, uint64_t parent, uint32_t position);
@@ -69,7 +79,13 @@ int ns_root_new(struct fs *fs, struct ns_object **ret, struct err *e);
 ns_new ns_cluster_new;
 ns_new ns_backups_new;
 ns_new ns_wal_new;
+ns_new ns_at_new;
 int ns_snapshot_new(struct fs *fs, const char *cluster, enum snapshot_kind kind, const char *id,
 	uint64_t parent, uint32_t position, struct ns_object **ret, struct err *e);
+/* The same tree as a point in time (ns_at), with the first of NS_SNAPSHOT_INODES numbers given. Takes over what *over has,
+ * and zeroes it, when it succeeds. */
+#define NS_SNAPSHOT_INODES 5
+int ns_snapshot_new_over(struct fs *fs, const char *cluster, const char *id, uint64_t first_ino,
+	uint64_t parent, struct overlay *over, struct ns_object **ret, struct err *e);
 /* The `latest` that points to that snapshot, to be shown in the same directory. */
 void ns_snapshot_latest(struct ns_object *o, struct node *ret);

@@ -15,6 +15,7 @@ static const struct {
 } sections[] = {
 	{"backups", ns_backups_new},
 	{"wal", ns_wal_new},
+	{"at", ns_at_new},
 };
 #define N_SECTIONS (sizeof(sections) / sizeof(sections[0]))
 

@@ -1,7 +1,7 @@
-/* A snapshot: its tree as the store keeps it, and info.json beside it.
+/* A snapshot: its tree as the store keeps it, and info.json beside it; as a point in time, with an overlay over data/.
  *
- * Inode numbers: `made` and the two after it are the directory itself, info.json and the `latest` that points
- * here; the tree has a range of its own, taken when it is first entered, so that listing ten thousand backups
+ * Inode numbers: `made` and those after it are the directory itself, info.json, the `latest` that points
+ * here, and the overlay's files; the tree has a range of its own, taken when it is first entered, so that listing ten thousand backups
  * loads none of them.
  *
  * Invariant: everything at and below the directory is immutable; once loaded, root and first_ino do not
@@ -16,13 +16,16 @@
 #include <string.h>
 
 #include "fs/fs.h"
+#include "fs/overlay.h"
 #include "src/base/buf.h"
 #include "src/base/clean.h"
 #include "src/base/clock.h"
 
 #define INFO "info.json"
 
-enum { MADE_DIR, MADE_INFO, MADE_LATEST, MADE_COUNT };
+enum { MADE_DIR, MADE_INFO, MADE_LATEST, MADE_FILES, MADE_COUNT = NS_SNAPSHOT_INODES };
+/* OVERLAY_STANDBY only hides. */
+_Static_assert(MADE_FILES + OVERLAY_STANDBY == MADE_COUNT, "each file of an overlay has a number");
 
 struct ns_snapshot {
 	struct ns_object obj;
@@ -32,12 +35,14 @@ struct ns_snapshot {
 	uint64_t parent;
 	uint32_t position;
 	struct tstamp stop;
+	struct overlay *over; /* NULL: none */
 
 	pthread_mutex_t lock; /* rank: above the inode table's; held while the snapshot is loaded, so that one
 			       * thread does; guards all below */
 	bool loaded;
 	struct dir_ref root;
 	uint64_t first_ino; /* of the tree: its root's children begin here */
+	uint64_t data_ino;  /* of the directory that the overlay's files are in */
 	size_t info_len;
 };
 
@@ -60,19 +65,38 @@ static struct tstamp time_of(const char *id)
 }
 
 /* Reads the snapshot and renders its info.json. */
-static int fetch(struct ns_snapshot *s, struct snapshot **ret, struct buf *json, struct err *e)
+static int fetch(struct ns_snapshot *s, struct dir_ref *ret_root, struct buf *json, struct err *e)
 {
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
-	int r = snapshot_load(s->obj.fs->store, s->cluster, s->kind, s->id, &snap, e);
+	int r;
 
+	if (s->over) {
+		*ret_root = s->over->root;
+		buf_put(json, s->over->info, s->over->info_len);
+		return json->bad ? err_set(e, -ENOMEM, "no memory for " INFO) : 0;
+	}
+	r = snapshot_load(s->obj.fs->store, s->cluster, s->kind, s->id, &snap, e);
 	if (r < 0)
 		return r;
 	r = snapshot_json(snap, 2, json);
 	buf_put_u8(json, '\n');
 	if (r < 0 || json->bad)
 		return err_set(e, r < 0 ? r : -ENOMEM, "snapshot %s: cannot render %s", s->id, INFO);
-	*ret = MOVE(snap);
+	*ret_root = snap->root;
 	return 0;
+}
+
+/* Numbers the tree. The lock is held. */
+static int number(struct ns_snapshot *s, const struct dir_ref *root, struct err *e)
+{
+	_cleanup_(freep) struct entry *data = NULL;
+	int r = s->over ? tree_lookup(s->obj.fs->store, root, "data", &data, e) : 0;
+
+	if (r >= 0)
+		r = inode_range(s->obj.fs->inodes, root->descendants, &s->first_ino, e);
+	if (r >= 0 && data)
+		s->data_ino = s->first_ino + data->number;
+	return r;
 }
 
 /* What the snapshot says about its tree, loaded once; a failure is tried again next time. */
@@ -83,14 +107,14 @@ static int load(
 
 	pthread_mutex_lock(&s->lock);
 	if (!s->loaded) {
-		_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 		_cleanup_(buf_free) struct buf json = {0};
+		struct dir_ref root;
 
-		r = fetch(s, &snap, &json, e);
+		r = fetch(s, &root, &json, e);
 		if (r >= 0)
-			r = inode_range(s->obj.fs->inodes, snap->root.descendants, &s->first_ino, e);
+			r = number(s, &root, e);
 		if (r >= 0) {
-			s->root = snap->root;
+			s->root = root;
 			s->info_len = json.len;
 			s->loaded = true;
 		}
@@ -113,22 +137,6 @@ static void self(struct ns_object *o, struct node *ret)
 	ret->mtime_ns = s->stop.nsec;
 }
 
-static struct node info_node(struct ns_snapshot *s, const struct dir_ref *root, size_t len)
-{
-	struct node n;
-
-	self(&s->obj, &n);
-	n.parent = n.ino;
-	n.ino = s->made + MADE_INFO;
-	n.position = (uint32_t)root->entries; /* after all others */
-	n.type = ENTRY_FILE;
-	n.mode = 0444;
-	n.flags = NODE_INLINED;
-	n.size = len;
-	n.stored = 0;
-	return n;
-}
-
 void ns_snapshot_latest(struct ns_object *o, struct node *ret)
 {
 	struct ns_snapshot *s = (struct ns_snapshot *)o;
@@ -148,8 +156,57 @@ struct place {
 	uint64_t ino;	/* as its children name it */
 	uint64_t first; /* the first child's number */
 	bool top;	/* the snapshot's own directory, which info.json is in */
+	bool over;	/* the one that the overlay's files are in */
 	size_t info_len;
 };
+
+/* What is made up in a directory of the tree, beside the tree's own entries: k counts from 0. NULL: there is no more. */
+static const char *made_name(const struct ns_snapshot *s, const struct place *p, unsigned k)
+{
+	if (p->top)
+		return k == 0 ? INFO : NULL;
+	return p->over && k < OVERLAY_FILES ? s->over->files[k].name : NULL;
+}
+
+/* Which of them has that name, or -1. */
+static int made_find(const struct ns_snapshot *s, const struct place *p, const char *name)
+{
+	const char *made;
+
+	for (unsigned k = 0; (made = made_name(s, p, k)); k++)
+		if (!strcmp(made, name))
+			return (int)k;
+	return -1;
+}
+
+/* Its node, or false: it only hides what the tree has. */
+static bool made_node(struct ns_snapshot *s, const struct place *p, unsigned k, struct node *ret)
+{
+	const struct overlay_file *f = p->over ? &s->over->files[k] : NULL;
+	struct node n;
+
+	if (f && !f->bytes)
+		return false;
+	self(&s->obj, &n);
+	n.parent = p->ino;
+	n.ino = s->made + (f ? MADE_FILES + k : MADE_INFO);
+	n.position = (uint32_t)(p->ref.entries + k); /* after all others */
+	n.type = ENTRY_FILE;
+	n.mode = 0444;
+	n.flags = NODE_INLINED;
+	n.size = p->info_len;
+	n.stored = 0;
+	if (f) {
+		n.mode = f->mode;
+		n.uid = f->uid;
+		n.gid = f->gid;
+		n.mtime = f->mtime.sec;
+		n.mtime_ns = f->mtime.nsec;
+		n.size = f->len;
+	}
+	*ret = n;
+	return true;
+}
 
 static int place_of(struct ns_snapshot *s, const struct node *dir, struct place *ret, struct err *e)
 {
@@ -161,6 +218,7 @@ static int place_of(struct ns_snapshot *s, const struct node *dir, struct place 
 	if (!p.top) {
 		p.ref = (struct dir_ref){dir->digest, dir->entries, dir->descendants};
 		p.first = dir->ino + 1;
+		p.over = s->over && dir->ino == s->data_ino;
 	}
 	*ret = p;
 	return 0;
@@ -182,8 +240,8 @@ static int node_of(
 		.ino = p->first + en->number,
 	};
 
-	/* info.json comes after the tree's own entries and has a position, too. */
-	if (en->position >= UINT32_MAX || en->number >= p->ref.descendants ||
+	/* What is made up comes after the tree's own entries and has positions, too. */
+	if (en->position >= UINT32_MAX - OVERLAY_FILES || en->number >= p->ref.descendants ||
 		below >= p->ref.descendants - en->number || !strcmp(en->name, ".") || !strcmp(en->name, ".."))
 		return err_set(e, -EBADMSG,
 			"damaged tree: entry %" PRIu64 " has number %" PRIu64 " and %" PRIu64
@@ -223,14 +281,13 @@ static int lookup(
 	struct ns_snapshot *s = (struct ns_snapshot *)o;
 	_cleanup_(freep) struct entry *en = NULL;
 	struct place p;
-	int r = place_of(s, dir, &p, e);
+	int r = place_of(s, dir, &p, e), made;
 
 	if (r < 0)
 		return r;
-	if (p.top && !strcmp(name, INFO)) {
-		*ret = info_node(s, &p.ref, p.info_len);
-		return 0;
-	}
+	made = made_find(s, &p, name);
+	if (made >= 0)
+		return made_node(s, &p, (unsigned)made, ret) ? 0 : err_set(e, -ENOENT, "hidden");
 	r = tree_lookup(o->fs->store, &p.ref, name, &en, e);
 	return r < 0 ? r : node_of(s, &p, en, ret, e);
 }
@@ -249,7 +306,7 @@ static int list_entry(void *arg, const struct entry *en)
 	struct node n;
 	int r;
 
-	if (l->place->top && !strcmp(en->name, INFO))
+	if (made_find(l->s, l->place, en->name) >= 0)
 		return 0; /* ours hides it */
 	r = node_of(l->s, l->place, en, &n, l->e);
 	return r < 0 ? r : l->emit(l->arg, en->name, en->position + 1, &n);
@@ -272,10 +329,18 @@ static int list(struct ns_object *o, const struct node *dir, uint64_t position, 
 			return r;
 		position = p.ref.entries;
 	}
-	if (!p.top || position > p.ref.entries)
-		return 0;
-	n = info_node(s, &p.ref, p.info_len);
-	return emit(arg, INFO, p.ref.entries + 1, &n);
+	for (uint64_t k = position - p.ref.entries; k < OVERLAY_FILES; k++) {
+		const char *name = made_name(s, &p, (unsigned)k);
+
+		if (!name)
+			break;
+		if (!made_node(s, &p, (unsigned)k, &n))
+			continue;
+		r = emit(arg, name, p.ref.entries + k + 1, &n);
+		if (r)
+			return r;
+	}
+	return 0;
 }
 
 static int take_first(void *arg, const struct entry *en)
@@ -405,7 +470,6 @@ static int target(struct ns_object *o, const struct node *n, char **ret, struct 
 static int open_file(struct ns_object *o, const struct node *n, struct file **ret, struct err *e)
 {
 	struct ns_snapshot *s = (struct ns_snapshot *)o;
-	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 	_cleanup_(buf_free) struct buf json = {0};
 	_cleanup_(freep) struct entry *en = NULL;
 	struct content c = {
@@ -415,10 +479,13 @@ static int open_file(struct ns_object *o, const struct node *n, struct file **re
 		.height = n->height,
 		.chunk_shift = n->chunk_shift,
 	};
+	struct dir_ref root;
 	int r = 0;
 
-	if (n->ino == s->made + MADE_INFO) {
-		r = fetch(s, &snap, &json, e);
+	if (n->ino >= s->made + MADE_FILES && n->ino < s->made + MADE_COUNT) {
+		c.inlined = (const uint8_t *)s->over->files[n->ino - s->made - MADE_FILES].bytes;
+	} else if (n->ino == s->made + MADE_INFO) {
+		r = fetch(s, &root, &json, e);
 		if (r >= 0 && json.len != n->size)
 			r = err_set(e, -EBADMSG, "snapshot %s is not what it was", s->id);
 		c.inlined = json.data;
@@ -436,10 +503,15 @@ static char *path(struct ns_object *o, const struct node *n)
 	_cleanup_(freep) struct entry *en = NULL;
 	_cleanup_(buf_free) struct buf b = {0};
 
-	buf_printf(&b, "%s/%s/%s", s->cluster,
-		s->kind == SNAPSHOT_BASE ? "backups" : snapshot_kind_name(s->kind), s->id);
+	if (s->over)
+		buf_printf(&b, "%s/%s", s->cluster, s->over->label);
+	else
+		buf_printf(&b, "%s/%s/%s", s->cluster,
+			s->kind == SNAPSHOT_BASE ? "backups" : snapshot_kind_name(s->kind), s->id);
 	if (n->ino == s->made + MADE_INFO)
 		buf_printf(&b, "/" INFO);
+	else if (n->ino >= s->made + MADE_FILES && n->ino < s->made + MADE_COUNT)
+		buf_printf(&b, "/data/%s", s->over->files[n->ino - s->made - MADE_FILES].name);
 	else if (n->ino - s->made >= MADE_COUNT && descend(s, n->ino, &b, &en, NULL) < 0)
 		buf_printf(&b, "/… (inode %" PRIu64 ")", n->ino);
 	return buf_steal_str(&b);
@@ -455,6 +527,9 @@ static void snapshot_object_free(struct ns_object *o)
 	struct ns_snapshot *s = (struct ns_snapshot *)o;
 
 	pthread_mutex_destroy(&s->lock);
+	if (s->over)
+		overlay_release(s->over);
+	free(s->over);
 	free(s->cluster);
 	free(s->id);
 	free(s);
@@ -472,28 +547,66 @@ static const struct ns_ops snapshot_ops = {
 	.free = snapshot_object_free,
 };
 
-int ns_snapshot_new(struct fs *fs, const char *cluster, enum snapshot_kind kind, const char *id,
-	uint64_t parent, uint32_t position, struct ns_object **ret, struct err *e)
+static int snapshot_object_new(
+	struct fs *fs, const char *cluster, const char *id, struct ns_snapshot **ret, struct err *e)
 {
 	struct ns_snapshot *s = calloc(1, sizeof(*s));
-	int r;
 
 	if (!s)
 		return err_set(e, -ENOMEM, "no memory for snapshot %s", id);
-	s->obj = (struct ns_object){.ops = &snapshot_ops, .fs = fs};
+	s->obj.ops = &snapshot_ops;
+	s->obj.fs = fs;
 	pthread_mutex_init(&s->lock, NULL);
+	s->kind = SNAPSHOT_BASE;
 	s->cluster = strdup(cluster);
 	s->id = strdup(id);
+	if (!s->cluster || !s->id) {
+		snapshot_object_free(&s->obj);
+		return err_set(e, -ENOMEM, "no memory for snapshot %s", id);
+	}
+	*ret = s;
+	return 0;
+}
+
+int ns_snapshot_new(struct fs *fs, const char *cluster, enum snapshot_kind kind, const char *id,
+	uint64_t parent, uint32_t position, struct ns_object **ret, struct err *e)
+{
+	struct ns_snapshot *s;
+	int r = snapshot_object_new(fs, cluster, id, &s, e);
+
+	if (r < 0)
+		return r;
 	s->kind = kind;
 	s->parent = parent;
 	s->position = position;
 	s->stop = time_of(id);
-	r = s->cluster && s->id ? inode_range(fs->inodes, MADE_COUNT, &s->made, e)
-				: err_set(e, -ENOMEM, "no memory for snapshot %s", id);
+	r = inode_range(fs->inodes, MADE_COUNT, &s->made, e);
 	if (r < 0) {
 		snapshot_object_free(&s->obj);
 		return r;
 	}
+	*ret = &s->obj;
+	return 0;
+}
+
+int ns_snapshot_new_over(struct fs *fs, const char *cluster, const char *id, uint64_t first_ino,
+	uint64_t parent, struct overlay *over, struct ns_object **ret, struct err *e)
+{
+	struct ns_snapshot *s;
+	struct overlay *mine = malloc(sizeof(*mine));
+	int r = mine ? snapshot_object_new(fs, cluster, id, &s, e)
+		     : err_set(e, -ENOMEM, "no memory for a point in time");
+
+	if (r < 0) {
+		free(mine);
+		return r;
+	}
+	*mine = *over;
+	*over = (struct overlay){0};
+	s->over = mine;
+	s->made = first_ino;
+	s->parent = parent;
+	s->stop = mine->time;
 	*ret = &s->obj;
 	return 0;
 }

@@ -171,6 +171,7 @@ int mount_run(struct store *s, const struct mount_options *o, mount_ready_fn *re
 	const struct fs_options fo = {
 		.owner = {o->have_uid, o->have_gid, o->uid, o->gid},
 		.log = o->log,
+		.mountpoint = o->mountpoint,
 		.cache_bytes = o->cache_bytes,
 	};
 	struct greeter g = {o, ready, arg};

@@ -66,12 +66,20 @@ static void driver_init(void *userdata, struct fuse_conn_info *conn)
 
 /* ---- names and attributes ---- */
 
+/* For how long the kernel may keep what the flag `brief` is about. */
+static double timeout(const struct node *n, enum node_flag brief)
+{
+	if (n->flags & NODE_GROWING)
+		return 0;
+	return n->flags & brief ? BRIEF : LONG;
+}
+
 static void entry_of(const struct node *n, struct fuse_entry_param *ret)
 {
 	*ret = (struct fuse_entry_param){
 		.ino = n->ino,
-		.attr_timeout = n->flags & NODE_BRIEF_ATTR ? BRIEF : LONG,
-		.entry_timeout = n->flags & NODE_BRIEF_NAME ? BRIEF : LONG,
+		.attr_timeout = timeout(n, NODE_BRIEF_ATTR),
+		.entry_timeout = timeout(n, NODE_BRIEF_NAME),
 	};
 	attr_stat(n, &ret->attr);
 }
@@ -145,7 +153,7 @@ static void driver_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 	if (n.flags & NODE_BRIEF_ATTR && n.obj->ops->refresh)
 		n.obj->ops->refresh(n.obj, &n);
 	attr_stat(&n, &st);
-	fuse_reply_attr(req, &st, n.flags & NODE_BRIEF_ATTR ? BRIEF : LONG);
+	fuse_reply_attr(req, &st, timeout(&n, NODE_BRIEF_ATTR));
 }
 
 static void driver_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -401,9 +409,12 @@ static void driver_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 		reply_failed(req, &n, r, &e);
 		return;
 	}
-	push_small(fs, &n, handle_file(h));
+	if (n.flags & NODE_GROWING)
+		fi->direct_io = 1;
+	else
+		push_small(fs, &n, handle_file(h));
 	fi->fh = (uintptr_t)h;
-	fi->keep_cache = 1;
+	fi->keep_cache = !fi->direct_io;
 	/* A reply that did not get through is not followed by a release. */
 	if (fuse_reply_open(req, fi) < 0)
 		handle_close(h);

@@ -17,6 +17,7 @@ enum node_flag {
 	NODE_BRIEF_ATTR = 4, /* a listing: its attributes change when something is added */
 	NODE_OPENED = 8,     /* was opened since the kernel learned of it; set by the inode table only */
 	NODE_NAME_ONLY = 16, /* in a listing: only name, number and type are known; the kernel looks it up */
+	NODE_GROWING = 64,   /* a file whose content changes: the kernel keeps nothing of it */
 	NODE_HELD = 32,	     /* from a lookup: its object is held (ns_hold), and who looked up drops it */
 };
 

@@ -571,7 +571,7 @@ static int snapshot_object_new(
 int ns_snapshot_new(struct fs *fs, const char *cluster, enum snapshot_kind kind, const char *id,
 	uint64_t parent, uint32_t position, struct ns_object **ret, struct err *e)
 {
-	struct ns_snapshot *s;
+	struct ns_snapshot *s = NULL;
 	int r = snapshot_object_new(fs, cluster, id, &s, e);
 
 	if (r < 0)
@@ -592,7 +592,7 @@ int ns_snapshot_new(struct fs *fs, const char *cluster, enum snapshot_kind kind,
 int ns_snapshot_new_over(struct fs *fs, const char *cluster, const char *id, uint64_t first_ino,
 	uint64_t parent, struct overlay *over, struct ns_object **ret, struct err *e)
 {
-	struct ns_snapshot *s;
+	struct ns_snapshot *s = NULL;
 	struct overlay *mine = malloc(sizeof(*mine));
 	int r = mine ? snapshot_object_new(fs, cluster, id, &s, e)
 		     : err_set(e, -ENOMEM, "no memory for a point in time");

@@ -16,6 +16,9 @@
  * newest backup belongs to, and the group may read them if it may read that. They have the owner's write bit, for cp
  * gives its copy the mode of the source, and the server opens what restore_command brought for writing.
  *
+ * A segment that is still being received (store/wal_partial.h) is shown as .partial until it is archived whole; the
+ * kernel keeps nothing of it.
+ *
  * Invariant: a file of the archive never changes. Non-goal: what the WAL says. */
 #include <errno.h>
 #include <inttypes.h>
@@ -29,6 +32,7 @@
 #include "src/base/clock.h"
 #include "src/pg/lsn.h"
 #include "store/wal.h"
+#include "store/wal_partial.h"
 
 #define DIGITS 16 /* of a segment's group */
 #define SEGMENTS 4096
@@ -233,6 +237,26 @@ static void name_of(struct ns_wal *w, const struct node *n, char out[WAL_FILE_NA
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* ---- the growing segment ---- */
+
+/* What the segment has so far, when `name` is that of its .partial file: -ENOENT as soon as it is archived, under whichever
+ * of the two names. */
+static int growing_stat(struct ns_wal *w, const char *name, char segment[WAL_NAME_TEXT],
+	struct wal_partial_info *ret, struct err *e)
+{
+	struct store *s = w->obj.fs->store;
+	struct wal_info whole;
+
+	if (strlen(name) != WAL_NAME_LEN + strlen(PARTIAL) || !wal_name_looks(name, WAL_NAME_LEN) ||
+		strcmp(name + WAL_NAME_LEN, PARTIAL))
+		return err_set(e, -ENOENT, "%s is not in the archive", name);
+	snprintf(segment, WAL_NAME_TEXT, "%.*s", WAL_NAME_LEN, name);
+	if (wal_stat(s, w->cluster, name, &whole, NULL) >= 0 ||
+		wal_stat(s, w->cluster, segment, &whole, NULL) >= 0)
+		return err_set(e, -ENOENT, "%s is archived", segment);
+	return wal_partial_stat(s, w->cluster, segment, ret, e);
+}
+
 /* ---- what is asked once a second ---- */
 
 /* Takes owner and readers from the data directory of the newest backup, when there is one. */
@@ -304,12 +328,28 @@ static void put_owner(struct ns_wal *w, struct node *n)
 	pthread_mutex_unlock(&w->facts_lock);
 }
 
+static void refresh_growing(struct ns_wal *w, struct node *n)
+{
+	char name[WAL_FILE_NAME_MAX + 1], segment[WAL_NAME_TEXT];
+	struct wal_partial_info info;
+
+	if (!(n->flags & NODE_GROWING))
+		return;
+	name_of(w, n, name);
+	if (growing_stat(w, name, segment, &info, NULL) < 0)
+		return; /* gone; it stays as it was for who has it open */
+	n->mtime = info.put.sec;
+	n->mtime_ns = info.put.nsec;
+	n->stored = info.stored;
+}
+
 static void refresh(struct ns_object *o, struct node *n)
 {
 	struct ns_wal *w = (struct ns_wal *)o;
 
 	if (n->type != ENTRY_DIR) {
 		put_owner(w, n);
+		refresh_growing(w, n);
 		return;
 	}
 	pthread_mutex_lock(&w->facts_lock);
@@ -348,18 +388,28 @@ static int lookup(
 	struct ns_object *o, const struct node *dir, const char *name, struct node *ret, struct err *e)
 {
 	struct ns_wal *w = (struct ns_wal *)o;
+	char segment[WAL_NAME_TEXT];
+	struct wal_partial_info growing;
 	struct wal_info info;
 	struct ident id;
 	int r = wal_stat(o->fs->store, w->cluster, name, &info, e);
+	bool grows = r == -ENOENT;
 
 	(void)dir;
 	if (r == -EINVAL)
 		return err_set(e, -ENOENT, "no file of the WAL archive is called so");
+	if (grows)
+		r = growing_stat(w, name, segment, &growing, e);
 	if (r >= 0)
 		r = identify(w, name, &id, e);
 	if (r < 0)
 		return r;
-	*ret = file_node(w, id, info.size, info.stored, info.put);
+	if (grows) {
+		*ret = file_node(w, id, growing.segment_size, growing.stored, growing.put);
+		ret->flags |= NODE_BRIEF_NAME | NODE_BRIEF_ATTR | NODE_GROWING;
+	} else {
+		*ret = file_node(w, id, info.size, info.stored, info.put);
+	}
 	return 0;
 }
 
@@ -391,6 +441,31 @@ static uint64_t common_size(struct ns_wal *w, const struct page *p)
 	return first.size == last.size ? first.size : 0;
 }
 
+/* Adds what grows in the group. */
+static int add_growing(struct ns_wal *w, const struct known *g, struct wal_list *l, struct err *e)
+{
+	char name[WAL_FILE_NAME_MAX + 1], segment[WAL_NAME_TEXT], **v = NULL;
+	struct wal_partial_info info;
+	int r = wal_partial_names(w->obj.fs->store, w->cluster, &v, e);
+
+	for (size_t i = 0; r >= 0 && v[i]; i++) {
+		struct wal_name *more;
+
+		snprintf(name, sizeof(name), "%s" PARTIAL, v[i]);
+		if (strncmp(name, g->name, DIGITS) || growing_stat(w, name, segment, &info, NULL) < 0)
+			continue;
+		more = reallocarray(l->v, l->n + 1, sizeof(*more));
+		if (more) {
+			l->v = more;
+			more[l->n] = (struct wal_name){strdup(name), info.stored, info.put};
+		}
+		if (!more || !more[l->n++].name)
+			r = err_set(e, -ENOMEM, "no memory for a listing");
+	}
+	strv_free(v);
+	return r;
+}
+
 static int page_fetch(struct ns_wal *w, const struct known *g, struct page *p, struct err *e)
 {
 	int r = wal_list(w->obj.fs->store, w->cluster, g->name, &p->list, e);
@@ -399,8 +474,8 @@ static int page_fetch(struct ns_wal *w, const struct known *g, struct page *p, s
 		return r;
 	p->used = true;
 	p->group = g->number;
-	p->items = calloc(p->list.n + 1, sizeof(*p->items));
-	if (!p->items)
+	r = add_growing(w, g, &p->list, e);
+	if (r >= 0 && !(p->items = calloc(p->list.n + 1, sizeof(*p->items))))
 		r = err_set(e, -ENOMEM, "no memory for a listing");
 	for (size_t i = 0; r >= 0 && i < p->list.n; i++) {
 		p->items[i].file = &p->list.v[i];
@@ -467,18 +542,25 @@ static int list_group(
 	return r;
 }
 
-/* Numbers the groups that are new. */
+/* Numbers the groups that are new, also those in which there is nothing yet but what grows. */
 static int find_groups(struct ns_wal *w, struct err *e)
 {
 	struct known *g;
-	char **names = NULL;
+	char **names = NULL, **growing = NULL, group[DIGITS + 1];
 	int r = wal_groups(w->obj.fs->store, w->cluster, &names, e);
 
+	if (r >= 0)
+		r = wal_partial_names(w->obj.fs->store, w->cluster, &growing, e);
 	pthread_mutex_lock(&w->lock);
 	for (size_t i = 0; r >= 0 && names[i]; i++)
 		r = need_name(w, &w->groups, names[i], OTHERS, &g, e);
+	for (size_t i = 0; r >= 0 && growing[i]; i++) {
+		snprintf(group, sizeof(group), "%.*s", DIGITS, growing[i]);
+		r = need_name(w, &w->groups, group, OTHERS, &g, e);
+	}
 	pthread_mutex_unlock(&w->lock);
 	strv_free(names);
+	strv_free(growing);
 	return r;
 }
 
@@ -517,12 +599,16 @@ static int list(struct ns_object *o, const struct node *dir, uint64_t position, 
 static int open_file(struct ns_object *o, const struct node *n, struct file **ret, struct err *e)
 {
 	struct ns_wal *w = (struct ns_wal *)o;
-	char name[WAL_FILE_NAME_MAX + 1];
+	char name[WAL_FILE_NAME_MAX + 1], segment[WAL_NAME_TEXT];
 	struct file *f;
 	int r;
 
 	name_of(w, n, name);
 	r = wal_open(o->fs->store, w->cluster, name, &f, e);
+	if (r == -ENOENT && n->flags & NODE_GROWING) {
+		snprintf(segment, sizeof(segment), "%.*s", WAL_NAME_LEN, name);
+		r = wal_partial_open(o->fs->store, w->cluster, segment, &f, NULL, e);
+	}
 	if (r < 0)
 		return r;
 	if (file_size(f) != n->size) {

@@ -36,10 +36,32 @@ static void micro_text(struct tstamp t, const char *zone, char out[TSTAMP_TEXT +
 	snprintf(out, TSTAMP_TEXT + 16, "%.*s.%06u%s", (int)strlen(sec) - 1, sec, t.nsec / 1000, zone);
 }
 
+/* Two kinds of target stop the server, and the backup's own files may have one: a later line for each of the other kinds
+ * takes it back. They come before our own, since also an empty one is refused once another kind is set
+ * (assign_recovery_target_time and the others, src/backend/access/transam/xlogrecovery.c). */
+static void clear_other_kinds(struct buf *b, enum target_kind kind)
+{
+	static const struct {
+		const char *name;
+		enum target_kind kind;
+	} kinds[] = {
+		{"recovery_target", TARGET_LATEST}, /* "immediate", which no target of ours is */
+		{"recovery_target_time", TARGET_TIME},
+		{"recovery_target_lsn", TARGET_LSN},
+		{"recovery_target_xid", TARGET_XID},
+		{"recovery_target_name", TARGET_NAME},
+	};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if (kinds[i].kind != kind || kind == TARGET_LATEST)
+			put_setting(b, kinds[i].name, "");
+}
+
 static void put_target(struct buf *b, const struct target *t)
 {
 	char text[TSTAMP_TEXT + 16], lsn[LSN_TEXT];
 
+	clear_other_kinds(b, t->kind);
 	switch (t->kind) {
 	case TARGET_LATEST:
 		return;

@@ -1,0 +1,128 @@
+#!/bin/bash
+# at/ in the mount: an accidental DROP TABLE is undone with cp -a, for each kind of target; the copy holds just what was
+# committed up to it.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+need_root
+scratch_new at
+pkg_install_postgres
+REPO=$SCRATCH/repo
+DATA=$SCRATCH/data
+# A path that a shell, the server and its settings each read in their own way.
+MNT="$SCRATCH/it's 100% a \"mount\" \$HOME\\n"
+AT=$MNT/main/at
+LOG=$SCRATCH/mount.log
+"$PGSTRATA" init -r "$REPO" >/dev/null
+mkdir "$MNT" "$SCRATCH/ts"
+chown postgres: "$REPO" "$SCRATCH/ts"
+chown -R postgres: "$REPO"
+install -d -o postgres "$PGSTRATA_CACHE_DIR"
+
+# ---- the server's day ------------------------------------------------------------------------------------------------
+
+pg_init "$DATA"
+echo "recovery_target_name = 'of the old configuration'" >>"$DATA/postgresql.conf"
+pg_start "$DATA" archive_mode=on wal_level=replica \
+	"archive_command=$PGSTRATA archive-push -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %p"
+pg_sql "$DATA" -c "CREATE TABLESPACE ts LOCATION '$SCRATCH/ts'" -c 'CREATE TABLE t (n int PRIMARY KEY, xid xid8)' \
+	-c 'CREATE TABLE in_ts (n int) TABLESPACE ts' -c "ALTER SYSTEM SET work_mem = '5MB'"
+pg_run "$DATA" pg_basebackup -D "$SCRATCH/base" -c fast -X none -F tar
+"$PGSTRATA" import base "$SCRATCH/base" -r "$REPO" >/dev/null
+
+# rows FROM TO: one row a transaction, with its number.
+rows() {
+	local n
+	for ((n = $1; n <= $2; n++)); do
+		echo "BEGIN; INSERT INTO t VALUES ($n, pg_current_xact_id()); INSERT INTO in_ts VALUES ($n); COMMIT;"
+	done | pg_sql "$DATA" -f -
+}
+ask() { pg_sql "$DATA" -c "$1"; }
+
+rows 1 100
+sleep 0.02
+time_100=$(ask "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24-MI-SS.USZ')")
+sleep 0.02
+rows 101 150
+lsn_150=$(ask 'SELECT pg_current_wal_insert_lsn()')
+rows 151 180
+xid_170=$(ask 'SELECT xid FROM t WHERE n = 170')
+ask "SELECT pg_create_restore_point('before 100% of it')" >/dev/null
+ask 'SELECT pg_switch_wal()' >/dev/null
+rows 181 200
+sleep 0.02
+before_drop=$(ask "SELECT to_char(clock_timestamp() AT TIME ZONE 'Asia/Kolkata', 'YYYY-MM-DD HH24:MI:SS.US+05:30')")
+sleep 0.02
+ask 'DROP TABLE t'
+ask 'CREATE TABLE later (n int)'
+last=$(ask 'SELECT pg_walfile_name(pg_switch_wal())')
+for ((i = 0; i < 300; i++)); do
+	[ "$(ask "SELECT last_archived_wal >= '$last' FROM pg_stat_archiver")" != t ] || break
+	sleep 0.1
+done
+pg_stop "$DATA"
+
+# ---- what is shown -----------------------------------------------------------------------------------------------------
+
+mount_start "$REPO" "$MNT" -o allow_other --log "$LOG"
+assert_match "$(ls "$AT")" 'latest'
+assert_match "$(ls "$AT")" 'name-before 100%25 of it'
+assert_eq "$(find "$AT" -mindepth 1 -maxdepth 1 -printf '%f %y\n' | grep -v ' d$' || true)" '' 'all are directories'
+while read -r name; do
+	assert_ok test -e "$AT/$name/data/PG_VERSION"
+done < <(ls "$AT")
+assert_eq "$(ls "$AT/latest")" "$(ls "$MNT/main/backups/latest/")" 'a point'
+assert_ok test -d "$AT/latest/tablespaces"
+assert_eq "$(jq -r .target "$AT/xid-$xid_170/info.json")" "xid-$xid_170@1" 'info.json'
+assert_eq "$(stat -c '%s %a %U' "$AT/latest/data/recovery.signal")" '0 600 postgres' 'recovery.signal'
+conf=$AT/xid-$xid_170/data/postgresql.auto.conf
+assert_eq "$(stat -c %s "$conf")" "$(wc -c <"$conf")" 'size of postgresql.auto.conf'
+base=$MNT/main/backups/latest/data
+assert_ok cmp -n "$(stat -c %s "$base/postgresql.auto.conf")" "$base/postgresql.auto.conf" "$conf"
+assert_match "$(cat "$conf")" "recovery_target_xid = '$xid_170'"
+# Nothing else differs from the backup.
+assert_eq "$(cd "$MNT/main" && diff -rq backups/latest/data at/latest/data | sort)" \
+	"$(printf '%s\n' "Files backups/latest/data/postgresql.auto.conf and at/latest/data/postgresql.auto.conf differ" \
+		'Only in at/latest/data: recovery.signal')" 'what differs'
+assert_eq "$(find "$MNT/main" -printf '%i\n' | sort | uniq -d)" '' 'inode numbers'
+# The same directory again is the same one.
+assert_eq "$(stat -c %i "$AT/lsn-${lsn_150/\//-}")" "$(stat -c %i "$AT/lsn-${lsn_150/\//-}")" 'number'
+sleep 1.1
+assert_eq "$(stat -c %i "$AT/latest/data/PG_VERSION")" "$(sleep 1.1 && stat -c %i "$AT/latest/data/PG_VERSION")" 'latest'
+
+# ---- what cannot be reached is not there, and the log says why ------------------------------------------------------------
+
+for target in 2001-01-01T00-00-00Z 2199-01-01T00-00-00Z name-nobody xid-4000000000 lsn-FFFF-0 nonsense latest@77 xid-; do
+	assert_fails 2 'No such file' ls -d "$AT/$target"
+	grep -qF "main/at/$target: " "$LOG" || fail "the log says nothing about $target"
+done
+
+# ---- recovery ----------------------------------------------------------------------------------------------------------------
+
+# recovered TARGET QUERY ANSWER: a copy of at/TARGET, started, answers so.
+recovered() {
+	local copy=$SCRATCH/copy i
+	cp -a "$AT/$1/data" "$copy"
+	if [ -d "$AT/$1/tablespaces" ]; then
+		cp -a "$AT/$1/tablespaces" "$SCRATCH/copy.ts"
+		for i in "$copy"/pg_tblspc/*; do
+			ln -sfn "$SCRATCH/copy.ts/${i##*/}" "$i"
+		done
+	fi
+	pg_start "$copy" archive_mode=off
+	for ((i = 0; i < 600; i++)); do
+		[ "$(pg_sql "$copy" -c 'SELECT pg_is_in_recovery()')" != f ] || break
+		sleep 0.1
+	done
+	assert_eq "$(pg_sql "$copy" -c "$2")" "$3" "$1"
+	assert_eq "$(pg_sql "$copy" -c 'SHOW work_mem')" 5MB 'the settings of the backup'
+	pg_stop "$copy"
+	rm -rf "$copy" "$SCRATCH/copy.ts"
+}
+rows='SELECT count(*), max(n), (SELECT count(*) FROM in_ts) FROM t'
+recovered "$before_drop" "$rows" '200|200|200'
+recovered "$time_100" "$rows" '100|100|100'
+recovered "lsn-${lsn_150/\//-}" "$rows" '150|150|150'
+recovered "xid-$xid_170" "$rows" '170|170|170'
+recovered 'name-before 100%25 of it' "$rows" '180|180|180'
+recovered latest "SELECT to_regclass('t') IS NULL, to_regclass('later') IS NOT NULL" 't|t'

@@ -100,8 +100,10 @@ int replication_copy(struct replication *c, const void **ret, size_t *ret_len, s
 			return 1;
 		}
 		if (n == -1) {
+			/* The server's error also ends a stream: what follows tells. */
 			c->state = REPL_BACKUP;
-			return 0;
+			r = next_stream(c, e);
+			return r < 0 ? r : 0;
 		}
 		if (n < 0)
 			return repl_lost(c, "BASE_BACKUP", e);

@@ -15,7 +15,7 @@ CLEANUP_DEFINE(struct snapshot, snapshot_free)
 
 /* What the options say in words; false: they were wrong, and that was said. */
 static bool settle(struct cmd_context *c, const struct cmd_usage *u, struct backup_options *o,
-	const char *checkpoint, uint64_t threads, uint64_t rate)
+	const char *checkpoint, uint64_t threads, uint64_t rate, uint64_t timeout)
 {
 	uint64_t kib = rate >> 10;
 
@@ -25,8 +25,11 @@ static bool settle(struct cmd_context *c, const struct cmd_usage *u, struct back
 		c->status = cmd_usage_error(c, u, "--threads must be from 1 to 1024");
 	else if (rate && (kib < BACKUP_RATE_MIN || kib > BACKUP_RATE_MAX))
 		c->status = cmd_usage_error(c, u, "--max-rate must be from 32K to 1G (bytes a second)");
+	else if (timeout < 1 || timeout > 86400)
+		c->status = cmd_usage_error(c, u, "--timeout must be from 1 to 86400 seconds");
 	else
 		c->status = CMD_OK;
+	o->server.timeout_s = (unsigned)timeout;
 	o->spread = !strcmp(checkpoint, "spread");
 	o->threads = (unsigned)threads;
 	o->max_rate_kib = (uint32_t)kib;
@@ -55,7 +58,7 @@ static int back_up(struct cmd_context *c, struct store *s, struct backup_options
 int cmd_backup(struct cmd_context *c, int argc, char **argv)
 {
 	const char *checkpoint = "fast";
-	uint64_t threads = 0, rate = 0;
+	uint64_t threads = 0, rate = 0, timeout = 60;
 	struct backup_options o = {0};
 	const struct cmd_option options[] = {
 		CMD_SERVER_OPTIONS(o.server),
@@ -65,6 +68,8 @@ int cmd_backup(struct cmd_context *c, int argc, char **argv)
 		{"max-rate", 0, "SIZE", OPTION_SIZE, &rate, "bytes a second at most, from 32K to 1G"},
 		{"no-verify-checksums", 0, NULL, OPTION_FLAG, &o.no_verify_checksums,
 			"the server does not verify data pages; without it a damaged page fails the backup"},
+		{"timeout", 0, "SECONDS", OPTION_COUNT, &timeout,
+			"a server that says nothing for so long counts as lost (default: 60)"},
 		{"threads", 'j', "N", OPTION_COUNT, &threads,
 			"threads that compress (default: one a processor)"},
 		{0},
@@ -84,7 +89,7 @@ int cmd_backup(struct cmd_context *c, int argc, char **argv)
 	_cleanup_(store_freep) struct store *s = NULL;
 	int status;
 
-	if (!cmd_parse(c, &usage, argc, argv) || !settle(c, &usage, &o, checkpoint, threads, rate))
+	if (!cmd_parse(c, &usage, argc, argv) || !settle(c, &usage, &o, checkpoint, threads, rate, timeout))
 		return c->status;
 	o.server.application = "pgstrata backup";
 	o.server.stop = interrupt_catch();

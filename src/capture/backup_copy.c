@@ -23,7 +23,6 @@ struct backup_copy {
 	bool typed;	 /* 15 and later */
 	bool in_part;	 /* bytes may be pulled */
 	bool manifest;	 /* the manifest's part has begun */
-	bool over;	 /* no stream is left */
 	size_t n_parts;	 /* archives that have begun */
 	char *announced; /* typed: the message that began the next part, not taken yet */
 	struct lsn stop;
@@ -118,8 +117,7 @@ static ssize_t next_piece(void *arg, const void **ret, struct err *e)
 
 		if (r != 1) {
 			b->in_part = false;
-			b->over = r == 2;
-			return r < 0 ? r : 0;
+			return r == 2 ? odd(e, "fewer archives than it had announced") : r;
 		}
 		p = message;
 		if (b->typed) {

@@ -281,6 +281,133 @@ START_TEST(test_many)
 }
 END_TEST
 
+/* Files first, manifest last: the same verdicts. */
+static struct manifest_check *later(void)
+{
+	struct manifest_check *mc = NULL;
+	struct err e = {0};
+
+	ck_assert_msg(manifest_check_later("/tmp", &mc, &e) == 0, "%s", e.text);
+	return mc;
+}
+
+static void come_crc(struct manifest_check *mc, const char *path, uint64_t size, uint32_t crc)
+{
+	struct err e = {0};
+
+	ck_assert_int_eq(manifest_check_crc(mc, path, strlen(path), size, crc, &e), 0);
+}
+
+static void come_well(struct manifest_check *mc, const char *path)
+{
+	come_crc(mc, path, strlen(path), crc32c(0, path, strlen(path)));
+}
+
+static void load_now(struct manifest_check *mc, const struct maker *m)
+{
+	struct err e = {0};
+
+	ck_assert_msg(manifest_check_load(mc, "M", m->b.data, m->b.len, &e) == 0, "%s", e.text);
+}
+
+START_TEST(test_later)
+{
+	static const char *const all[] = {"PG_VERSION", "base/1/1259", "global/1262"};
+	struct manifest_check *mc;
+	struct maker m, sha;
+	struct err e = {0};
+
+	maker_begin(&m);
+	maker_begin(&sha);
+	for (size_t i = 0; i < 3; i++) {
+		maker_file(&m, all[i], i ? MANIFEST_CRC32C : MANIFEST_NONE);
+		maker_file(&sha, all[i], i == 1 ? MANIFEST_SHA256 : MANIFEST_CRC32C);
+	}
+	maker_end(&m);
+	maker_end(&sha);
+
+	mc = later();
+	for (size_t i = 3; i-- > 0;)
+		come_well(mc, all[i]);
+	come_crc(mc, "pg_wal/000000010000000000000001", 5, 5);
+	load_now(mc, &m);
+	ck_assert_uint_eq(manifest_check_info(mc)->files, 3);
+	expect(mc, NULL);
+	manifest_check_free(mc);
+
+	mc = later();
+	come_well(mc, all[0]);
+	come_crc(mc, all[1], strlen(all[1]), 4711);
+	come_well(mc, "base/1/1260");
+	load_now(mc, &m);
+	expect(mc, "3 files differ: base/1/1259 has another checksum; base/1/1260 is not listed; "
+		   "global/1262 is missing");
+	manifest_check_free(mc);
+
+	mc = later();
+	come_well(mc, all[0]);
+	come_crc(mc, all[1], 4096, 4711);
+	come_well(mc, all[2]);
+	come_well(mc, all[2]);
+	load_now(mc, &m);
+	expect(mc, "2 files differ: base/1/1259 has 4096 bytes instead of 11; global/1262 came twice");
+	manifest_check_free(mc);
+
+	/* What was not noted cannot be compared. */
+	mc = later();
+	for (size_t i = 0; i < 3; i++)
+		come_well(mc, all[i]);
+	load_now(mc, &sha);
+	expect(mc, "1 file differs: base/1/1259 has a SHA256 checksum, which was not asked for");
+	manifest_check_free(mc);
+
+	mc = later();
+	m.b.data[m.b.len / 2] ^= 1;
+	ck_assert_int_eq(manifest_check_load(mc, "M", m.b.data, m.b.len, &e), -EBADMSG);
+	manifest_check_free(mc);
+	buf_free(&m.b);
+	buf_free(&sha.b);
+}
+END_TEST
+
+/* From several threads, and more than is kept in memory. */
+START_TEST(test_many_later)
+{
+	struct manifest_check *mc = later();
+	struct maker m;
+	struct feeder f[THREADS];
+	pthread_t threads[THREADS];
+	char longer[200];
+
+	memset(longer, 'x', sizeof(longer));
+	longer[0] = 'g';
+	maker_begin(&m);
+	for (unsigned i = 0; i < MANY; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "base/%u/%u", i % 7 + 1, i);
+		maker_file(&m, path, MANIFEST_CRC32C);
+		snprintf(longer + 190, 10, "%u", i);
+		maker_file(&m, longer, MANIFEST_CRC32C);
+	}
+	maker_end(&m);
+	for (unsigned t = 0; t < THREADS; t++) {
+		f[t] = (struct feeder){.mc = mc, .n = t};
+		ck_assert_int_eq(pthread_create(&threads[t], NULL, feed, &f[t]), 0);
+	}
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(longer + 190, 10, "%u", i);
+		come_well(mc, longer);
+	}
+	for (unsigned t = 0; t < THREADS; t++)
+		pthread_join(threads[t], NULL);
+	load_now(mc, &m);
+	expect(mc, NULL);
+	manifest_check_free(mc);
+	buf_free(&m.b);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("capture_manifest");
@@ -291,6 +418,8 @@ static Suite *suite(void)
 	tcase_add_test(c, test_own_checksum);
 	tcase_add_test(c, test_twice);
 	tcase_add_test(c, test_many);
+	tcase_add_test(c, test_later);
+	tcase_add_test(c, test_many_later);
 	suite_add_tcase(s, c);
 	return s;
 }

@@ -409,6 +409,84 @@ START_TEST(test_look)
 }
 END_TEST
 
+/* An archive as a stream, in pieces of any size. */
+struct pieces {
+	const uint8_t *p;
+	size_t n, most;
+	uint64_t seed;
+};
+
+static ssize_t next_piece(void *arg, const void **ret, struct err *e)
+{
+	struct pieces *k = arg;
+	size_t n = k->n ? 1 + check_rand_below(&k->seed, k->most) : 0;
+
+	(void)e;
+	n = n < k->n ? n : k->n;
+	*ret = k->p;
+	k->p += n;
+	k->n -= n;
+	return (ssize_t)n;
+}
+
+static int read_stream(const void *p, size_t n, size_t most, bool unmarked, struct told *t, struct err *e)
+{
+	struct pieces k = {p, n, most, check_seed()};
+	struct tar_source src = {.next = next_piece, .arg = &k};
+	struct tar_options o = {.unmarked = unmarked};
+
+	*e = (struct err){0};
+	return tar_read_source(&src, "x.tar", &o, &ops, t, e);
+}
+
+START_TEST(test_stream)
+{
+	static const size_t most[] = {1, 7, 512, 100000};
+	struct made m;
+	char *want;
+
+	fill_sample(&m, PLAIN);
+	want = read_text(&m);
+	for (size_t i = 0; i < sizeof(most) / sizeof(most[0]); i++) {
+		struct told t = {0};
+		struct err e;
+		char *text;
+
+		ck_assert_msg(read_stream(m.p, m.n, most[i], i % 2, &t, &e) == 0, "%s", e.text);
+		text = buf_steal_str(&t.b);
+		ck_assert_str_eq(text, want);
+		free(text);
+	}
+	free(want);
+	free(m.p);
+}
+END_TEST
+
+/* Without the mark an archive may end behind any member, and only there; with it, at no place but its end. */
+START_TEST(test_stream_cut)
+{
+	struct made m;
+	unsigned ends = 0;
+
+	fill_sample(&m, PLAIN);
+	for (size_t n = 0; n < m.n; n++) {
+		struct told t = {0};
+		struct err e;
+
+		ck_assert_int_lt(read_stream(m.p, n, 700, false, &t, &e), 0);
+		buf_clear(&t.b);
+		if (read_stream(m.p, n, 700, true, &t, &e) == 0) {
+			ck_assert_uint_eq(n % 512, 0);
+			ends++;
+		}
+		buf_free(&t.b);
+	}
+	/* Nothing at all, and behind each of the six. */
+	ck_assert_uint_eq(ends, 7);
+	free(m.p);
+}
+END_TEST
+
 START_TEST(test_not_tar)
 {
 	static const struct {
@@ -442,6 +520,8 @@ static Suite *suite(void)
 	tcase_add_test(c, test_passed_over);
 	tcase_add_test(c, test_sparse);
 	tcase_add_test(c, test_look);
+	tcase_add_test(c, test_stream);
+	tcase_add_test(c, test_stream_cut);
 	tcase_add_test(c, test_not_tar);
 	suite_add_tcase(s, c);
 	return s;

@@ -88,7 +88,11 @@ static int read_end(struct replication *c, struct err *e)
 		case PGRES_COMMAND_OK:
 			break;
 		default:
-			return repl_refused(c, res, "streaming WAL", e);
+			r = repl_refused(c, res, "streaming WAL", e);
+			/* After an error of the server's commands may follow. */
+			if (PQstatus(c->conn) == CONNECTION_OK)
+				repl_finish(c, NULL);
+			return r;
 		}
 	}
 	c->state = REPL_ENDED;

@@ -91,39 +91,67 @@ static int new_reader(struct job *j, struct wal_reader **ret, struct err *e)
 	return wal_reader_new(&o, pages_read, &j->pages, ret, e);
 }
 
+/* Does a record start in [from, until)? 1, 0: all of it lies within one; -ENODATA: it is not all there. */
+static int has_start(struct wal_reader *r, struct lsn from, struct lsn until, struct err *e)
+{
+	const struct wal_record *rec = NULL;
+	struct wal_end end;
+	int c;
+
+	wal_reader_find(r, from);
+	wal_reader_limit(r, until);
+	c = wal_reader_next(r, &rec, e);
+	end = wal_reader_end(r);
+	wal_reader_limit(r, (struct lsn){0});
+	if (c || !end.mid_record)
+		return c < 0 ? c : 1;
+	return end.missing.v < until.v ? -ENODATA : 0;
+}
+
+/* A place at or before the start of the record that reaches into the segment, and behind that of the one before: going
+ * back by pages, each looked at once. -ENODATA: it is not at hand. */
+static int go_back(const struct job *j, struct wal_reader *r, struct lsn *ret, struct err *e)
+{
+	const uint64_t start = wal_segment_start(j->no, j->segment_size).v;
+	uint64_t step = (uint64_t)BACK_FIRST * j->block_size;
+
+	for (uint64_t at = start; at && start - at < BACK_MAX; step *= 2) {
+		/* Within one segment: the one before it may be missing. */
+		uint64_t first = (at - 1) - (at - 1) % j->segment_size;
+		uint64_t from = at - first > step ? at - step : first;
+		int c = has_start(r, (struct lsn){from}, (struct lsn){at}, e);
+
+		if (c) {
+			*ret = (struct lsn){from};
+			return c < 0 ? c : 0;
+		}
+		at = from;
+	}
+	return -ENODATA;
+}
+
 /* The start of the record that goes on in the segment's first page; 0: it is not at hand. */
 static int find_start(struct job *j, struct wal_reader *r, struct lsn *ret, struct err *e)
 {
-	struct lsn start = wal_segment_start(j->no, j->segment_size);
+	struct lsn start = wal_segment_start(j->no, j->segment_size), from = {0};
 	const struct wal_record *rec = NULL;
+	struct wal_end end;
+	int c = go_back(j, r, &from, e);
 
 	*ret = (struct lsn){0};
-	for (uint64_t back = (uint64_t)BACK_FIRST * j->block_size;; back *= 2) {
-		bool all = back >= start.v || back >= BACK_MAX;
-		struct lsn from = {back < start.v ? start.v - back : 0};
-		struct wal_end end;
-		int c;
-
+	if (!c) {
 		wal_reader_find(r, from);
 		wal_reader_limit(r, start);
 		while ((c = wal_reader_next(r, &rec, e)) > 0)
 			;
 		end = wal_reader_end(r);
 		wal_reader_limit(r, (struct lsn){0});
-		/* Damage before the segment is no damage of it. */
-		if (c == -EBADMSG || c == -EOPNOTSUPP)
-			return 0;
-		if (c < 0)
-			return c;
-		if (!end.mid_record) {
-			/* A reader that stopped earlier met a hole, or an end that is none here. */
-			if (end.missing.v >= start.v && end.at.v < start.v)
-				*ret = end.at;
-			return 0;
-		}
-		if (all || end.missing.v < start.v)
-			return 0;
+		/* A reader that stopped earlier met a hole, or an end that is none here. */
+		if (!c && !end.mid_record && end.missing.v >= start.v && end.at.v < start.v)
+			*ret = end.at;
 	}
+	/* Damage before the segment is no damage of it. */
+	return c == -EBADMSG || c == -EOPNOTSUPP || c == -ENODATA ? 0 : c;
 }
 
 static int history_of(struct job *j, struct err *e)

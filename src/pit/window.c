@@ -44,22 +44,6 @@ static int find_gaps(const struct way *w, struct lsn from, struct pit_window *re
 	return 0;
 }
 
-/* When the file was archived; the archive's own list tells. */
-static int put_time(const struct way *w, const char *name, struct tstamp *ret, struct err *e)
-{
-	struct wal_list l = {0};
-	char group[17];
-	int r;
-
-	snprintf(group, sizeof(group), "%.16s", name);
-	r = wal_list(w->store, w->cluster, group, &l, e);
-	for (size_t i = 0; i < l.n; i++)
-		if (!strcmp(l.v[i].name, name))
-			*ret = l.v[i].put;
-	wal_list_free(&l);
-	return r;
-}
-
 /* The newest segment of the timeline, or, where it has none yet, of those it comes from. False: there is none. */
 static bool newest(const struct way *w, struct tli *ret_tli, struct segno *ret)
 {
@@ -89,6 +73,7 @@ static int last_wal(const struct way *w, struct pit_window *ret, struct err *e)
 {
 	_cleanup_(recent_unrefp) struct recent_summary *s = NULL;
 	const struct partial *p;
+	struct wal_info info;
 	struct err why = {0};
 	struct segno no;
 	struct tli t;
@@ -101,8 +86,11 @@ static int last_wal(const struct way *w, struct pit_window *ret, struct err *e)
 	if (p) {
 		ret->last_wal_put = p->put;
 		strcat(ret->last_wal, ".partial");
-	} else if ((r = put_time(w, ret->last_wal, &ret->last_wal_put, e)) < 0) {
-		return r;
+	} else {
+		r = wal_stat(w->store, w->cluster, ret->last_wal, &info, e);
+		if (r < 0)
+			return r;
+		ret->last_wal_put = info.put;
 	}
 	r = way_summary(w, no, &s, &why);
 	if (r < 0 && r != -ENOENT && r != -EBADMSG)

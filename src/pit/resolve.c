@@ -108,18 +108,18 @@ static int no_backup(
 /* The WAL that is read from the backup on ends before the target. */
 static int not_reached(const struct search *s, struct lsn end, struct err *e)
 {
-	struct segno missing = way_segno(s->w, way_reach(s->w, s->b_end)), next;
+	struct segno missing, next;
 	char name[TARGET_TEXT], wal[WAL_NAME_TEXT], lsn[LSN_TEXT], when[TSTAMP_TEXT],
 		last[TSTAMP_TEXT + 40] = "";
 	struct wal_commit c;
 	int r;
 
 	target_name(s->t, name);
-	if (way_next(s->w, missing, &next) && next.v > missing.v)
+	if (way_gap(s->w, s->b_end, &missing, &next))
 		return err_set(e, -ENOENT,
 			"%s cannot be reached from backup %s: the archive has a gap at segment %s (%" PRIu64
 			" missing); the WAL before it ends at %s",
-			name, s->b->snap->id, way_name(s->w, missing, wal), next.v - missing.v,
+			name, s->b->snap->id, way_wanted(s->w, missing, wal), next.v - missing.v,
 			lsn_text(end, lsn));
 	r = last_commit(s->w, s->b->start, end, &c, e);
 	if (r < 0)

@@ -39,9 +39,15 @@ char *way_name(const struct way *w, struct segno no, char out[WAL_NAME_TEXT])
 	struct lsn valid;
 	struct tli t;
 
-	if (!way_file(w, no, &t, &valid))
-		t = timeline_of_segment(w->h, no, w->inv->segment_size);
-	return wal_name(t, no, w->inv->segment_size, out);
+	return way_file(w, no, &t, &valid) ? wal_name(t, no, w->inv->segment_size, out)
+					   : way_wanted(w, no, out);
+}
+
+char *way_wanted(const struct way *w, struct segno no, char out[WAL_NAME_TEXT])
+{
+	uint32_t size = w->inv->segment_size;
+
+	return wal_name(timeline_of_segment(w->h, no, size), no, size, out);
 }
 
 struct lsn way_reach(const struct way *w, struct lsn from)
@@ -87,6 +93,17 @@ bool way_next(const struct way *w, struct segno no, struct segno *ret)
 		found = true;
 	}
 	return found;
+}
+
+bool way_gap(const struct way *w, struct lsn from, struct segno *ret_first, struct segno *ret_next)
+{
+	struct lsn reach = way_reach(w, from);
+	struct segno no = way_segno(w, reach), behind = {no.v + (reach.v > way_start(w, no).v)};
+
+	if (!way_next(w, behind, ret_next))
+		return false;
+	*ret_first = no;
+	return true;
 }
 
 int way_summary(const struct way *w, struct segno no, struct recent_summary **ret, struct err *e)

@@ -38,11 +38,18 @@ bool way_streamed(const struct way *w, struct segno no);
 /* The name of that file; of a segment that is missing, the one recovery wants first. Returns out. */
 char *way_name(const struct way *w, struct segno no, char out[WAL_NAME_TEXT]);
 
+/* The name of the file that recovery wants first, be it there or not. Returns out. */
+char *way_wanted(const struct way *w, struct segno no, char out[WAL_NAME_TEXT]);
+
 /* The first byte at or after `from` that is not there, by names alone. */
 struct lsn way_reach(const struct way *w, struct lsn from);
 
 /* The first segment at or after `no` of which there is a file. False: none. */
 bool way_next(const struct way *w, struct segno no, struct segno *ret);
+
+/* The first hole behind `from`: from the segment *ret_first, of which at most a part is there, to the one before *ret_next,
+ * which is there. False: nothing is there behind where the WAL ends. */
+bool way_gap(const struct way *w, struct lsn from, struct segno *ret_first, struct segno *ret_next);
 
 /* Where the last whole record ends that can be read from `from` on without a hole; `from` when there is none.
  * A damaged segment at the end is left out, with a warning. */

@@ -21,26 +21,26 @@ static int add_gap(const struct way *w, struct segno first, struct segno next, s
 		return -ENOMEM;
 	ret->gaps = more;
 	g = &more[ret->n_gaps++];
-	way_name(w, first, g->first);
-	way_name(w, (struct segno){next.v - 1}, g->last);
+	way_wanted(w, first, g->first);
+	way_wanted(w, (struct segno){next.v - 1}, g->last);
 	g->segments = next.v - first.v;
 	return 0;
+}
+
+/* From the oldest backup on; what it carries itself need not be archived. */
+static struct lsn gaps_from(const struct backup *b)
+{
+	return b->own_wal && b->stop.v ? b->stop : b->start;
 }
 
 /* All holes from a position on. */
 static int find_gaps(const struct way *w, struct lsn from, struct pit_window *ret, struct err *e)
 {
-	struct segno at = way_segno(w, from), next;
+	struct segno first, next;
 
-	while (way_next(w, at, &next)) {
-		/* What lies before `from` is not asked for. */
-		if (next.v > at.v && add_gap(w, at, next, ret) < 0)
+	for (; way_gap(w, from, &first, &next); from = way_start(w, next))
+		if (add_gap(w, first, next, ret) < 0)
 			return err_sys(e, -ENOMEM, "gaps of the WAL archive");
-		at = way_segno(w, way_reach(w, way_start(w, next)));
-		/* A segment that is there in part is no hole unless what follows it lacks. */
-		if (at.v == next.v)
-			at.v++;
-	}
 	return 0;
 }
 
@@ -168,7 +168,7 @@ int pit_window(struct pit *p, struct pit_window *ret, struct err *e)
 		if (!r)
 			r = last_wal(&w, &win, e);
 		if (!r && i->n_backups)
-			r = find_gaps(&w, i->backups[0]->start, &win, e);
+			r = find_gaps(&w, gaps_from(i->backups[0]), &win, e);
 		if (!r)
 			r = open_window(&w, &win, e);
 	}

@@ -155,6 +155,29 @@ static int load_table(struct walfile *w, const uint8_t tail[WAL_TRAILER], struct
 	return off == end ? 0 : err_set(e, -EBADMSG, "object %s: its frames do not fill it", w->name);
 }
 
+static size_t frame_len(const struct walfile *w, uint32_t n)
+{
+	return n + 1 == w->n ? (size_t)(w->info.size - (uint64_t)n * w->frame) : w->frame;
+}
+
+/* Reads frame n by way of packed and unpacks it to raw, where there is room for both. */
+static int read_frame(
+	struct walfile *w, struct codec *codec, uint32_t n, uint8_t *packed, uint8_t *raw, struct err *e)
+{
+	const struct wal_frame *f = &w->frames[n];
+	size_t raw_len = frame_len(w, n);
+	int r = read_exactly(w, w->offs[n], packed, f->len, e);
+
+	if (r < 0)
+		return r;
+	if (crc32c(0, packed, f->len) != f->crc)
+		return err_set(e, -EBADMSG, "object %s: frame %u is damaged", w->name, n);
+	if (codec_unpack(codec, f->codec, packed, f->len, NULL, 0, raw, raw_len) < 0 ||
+		crc32c(0, raw, raw_len) != f->raw_crc)
+		return err_set(e, -EBADMSG, "object %s: frame %u does not unpack to what it was", w->name, n);
+	return 0;
+}
+
 struct frame_load {
 	struct walfile *w;
 	struct store *store;
@@ -165,30 +188,20 @@ static int load_frame(void *arg, const struct digest *id, uint8_t **ret, size_t 
 {
 	struct frame_load *l = arg;
 	struct walfile *w = l->w;
-	const struct wal_frame *f = &w->frames[l->n];
-	size_t raw_len = l->n + 1 == w->n ? (size_t)(w->info.size - (uint64_t)l->n * w->frame) : w->frame;
-	_cleanup_(freep) uint8_t *packed = malloc((size_t)f->len + 1), *raw = malloc(raw_len + 1);
-	struct decoder *d;
+	_cleanup_(freep) uint8_t *packed = malloc((size_t)w->frames[l->n].len + 1);
+	_cleanup_(freep) uint8_t *raw = malloc(frame_len(w, l->n) + 1);
+	struct decoder *d = packed && raw ? repo_take_decoder(l->store) : NULL;
 	int r;
 
 	(void)id;
-	if (!packed || !raw)
-		return err_sys(e, -ENOMEM, "object %s", w->name);
-	r = read_exactly(w, w->offs[l->n], packed, f->len, e);
-	if (r < 0)
-		return r;
-	if (crc32c(0, packed, f->len) != f->crc)
-		return err_set(e, -EBADMSG, "object %s: frame %u is damaged", w->name, l->n);
-	d = repo_take_decoder(l->store);
 	if (!d)
 		return err_sys(e, -ENOMEM, "object %s", w->name);
-	r = codec_unpack(decoder_codec(d), f->codec, packed, f->len, NULL, 0, raw, raw_len);
+	r = read_frame(w, decoder_codec(d), l->n, packed, raw, e);
 	repo_give_decoder(l->store, d);
-	if (r < 0 || crc32c(0, raw, raw_len) != f->raw_crc)
-		return err_set(
-			e, -EBADMSG, "object %s: frame %u does not unpack to what it was", w->name, l->n);
+	if (r < 0)
+		return r;
 	*ret = MOVE(raw);
-	*ret_len = raw_len;
+	*ret_len = frame_len(w, l->n);
 	return 0;
 }
 
@@ -222,6 +235,47 @@ int wal_open(struct store *s, const char *cluster, const char *name, struct file
 	if (!r)
 		w = NULL;
 	return r;
+}
+
+int wal_copy(
+	struct store *s, const char *cluster, const char *name, wal_copy_fn *fn, void *arg, struct err *e)
+{
+	_cleanup_(walfile_freep) struct walfile *w = NULL;
+	_cleanup_(freep) uint8_t *packed = NULL, *raw = NULL;
+	uint8_t tail[WAL_TRAILER];
+	struct decoder *d;
+	int r = open_tail(s, cluster, name, tail, &w, e);
+
+	if (!r)
+		r = load_table(w, tail, e);
+	if (r < 0)
+		return r;
+	packed = malloc(codec_bound(w->frame));
+	raw = malloc(w->frame);
+	d = packed && raw ? repo_take_decoder(s) : NULL;
+	if (!d)
+		return err_sys(e, -ENOMEM, "object %s", w->name);
+	for (uint32_t i = 0; i < w->n && !r; i++) {
+		r = read_frame(w, decoder_codec(d), i, packed, raw, e);
+		if (!r)
+			r = fn(arg, raw, frame_len(w, i), e);
+	}
+	repo_give_decoder(s, d);
+	return r;
+}
+
+void wal_advise(struct store *s, const char *cluster, const char *name)
+{
+	char object[WAL_OBJECT_NAME];
+	struct object_info info;
+	struct object *o;
+
+	if (wal_object_name(object, WAL_TREE, cluster, name, NULL) < 0 ||
+		backend_stat(s->backend, object, &info, NULL) < 0 ||
+		backend_open(s->backend, object, &o, NULL) < 0)
+		return;
+	object_advise(o, 0, (size_t)info.size);
+	object_close(o);
 }
 
 /* ---- listing ---- */

@@ -49,6 +49,15 @@ int wal_stat(struct store *s, const char *cluster, const char *name, struct wal_
 /* Opens for reading; file_free it. */
 int wal_open(struct store *s, const char *cluster, const char *name, struct file **ret, struct err *e);
 
+/* Gives the whole file in order, piece by piece, through memory for one of them and past the cache. A call that returns
+ * not 0 ends it, and that is returned. */
+typedef int wal_copy_fn(void *arg, const void *p, size_t n, struct err *e);
+int wal_copy(
+	struct store *s, const char *cluster, const char *name, wal_copy_fn *fn, void *arg, struct err *e);
+
+/* A hint that it will be read soon, if it is there. */
+void wal_advise(struct store *s, const char *cluster, const char *name);
+
 /* The archive is kept in groups that sort as their names do: all names of a group come before those of the
  * next. Both lists are sorted, NULL-terminated, and freed with strv_free. A cluster without WAL has none. */
 int wal_groups(struct store *s, const char *cluster, char ***ret, struct err *e);

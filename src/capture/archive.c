@@ -16,14 +16,13 @@
 #include "src/capture/wal_take.h"
 #include "src/pg/lsn.h"
 #include "src/pg/wal_page.h"
-#include "store/file.h"
 #include "store/wal.h"
 
 /* So many segments are archived by one call when the server is behind. Few, for the call returns when all of them are
  * through; and starting a program costs less than one. */
 #define AHEAD 8
-
-CLEANUP_DEFINE(struct file, file_free)
+/* So many are read ahead of recovery. */
+#define READ_AHEAD 4
 
 /* One file that is being archived. */
 struct push {
@@ -172,32 +171,36 @@ int capture_archive_push(struct store *s, const char *cluster, const char *path,
 
 /* ---- out ---- */
 
-static int copy_out(struct file *f, struct newfile *to, struct err *e)
+static int write_out(void *arg, const void *p, size_t n, struct err *e)
 {
-	for (uint64_t off = 0; off < file_size(f);) {
-		struct slice sl;
-		unsigned count = 1;
-		int r = file_slices(f, off, file_chunk_size(f), &sl, &count, e);
+	return newfile_write(arg, p, n, e);
+}
 
-		if (r < 0)
-			return r;
-		r = newfile_write(to, sl.p, sl.len, e);
-		off += sl.len;
-		slice_release(&sl);
-		if (r < 0)
-			return r;
+/* Recovery asks for one segment after the other, a process each: the disk reads the next ones while this one is
+ * unpacked and replayed. */
+static void read_ahead(struct store *s, const char *cluster, const char *name, uint64_t size)
+{
+	char next[WAL_NAME_TEXT];
+	struct segno no;
+	struct tli t;
+
+	if (wal_kind_of(name, strlen(name)) != WAL_KIND_SEGMENT || size > UINT32_MAX ||
+		!wal_name_parse(name, strlen(name), (uint32_t)size, &t, &no))
+		return;
+	for (unsigned i = 0; i < READ_AHEAD; i++) {
+		no.v++;
+		wal_advise(s, cluster, wal_name(t, no, (uint32_t)size, next));
 	}
-	return 0;
 }
 
 int capture_archive_get(
 	struct store *s, const char *cluster, const char *name, const char *dest, struct err *e)
 {
-	_cleanup_(file_freep) struct file *f = NULL;
 	_cleanup_(newfile_close) struct newfile to = NEWFILE_NONE;
 	const char *slash = strrchr(dest, '/');
 	_cleanup_(freep) char *dir = NULL;
-	int r = wal_open(s, cluster, name, &f, e);
+	struct wal_info info;
+	int r = wal_stat(s, cluster, name, &info, e);
 
 	if (r < 0)
 		return r;
@@ -205,8 +208,10 @@ int capture_archive_get(
 	if (!dir)
 		return err_sys(e, -ENOMEM, "%s", dest);
 	r = newfile_open(dir, 0600, &to, e);
-	if (!r)
-		r = copy_out(f, &to, e);
+	if (!r) {
+		read_ahead(s, cluster, name, info.size);
+		r = wal_copy(s, cluster, name, write_out, &to, e);
+	}
 	/* No sync: what recovery replays it has in the repository, and what it keeps it syncs itself. */
 	if (!r)
 		r = newfile_rename(&to, slash ? slash + 1 : dest, e);

@@ -58,6 +58,23 @@ static int put(const char *name, const uint8_t *p, size_t n, bool *known)
 	return r;
 }
 
+struct seen {
+	const uint8_t *p;
+	size_t at, end; /* a call beyond end fails */
+};
+
+static int see(void *arg, const void *p, size_t n, struct err *e)
+{
+	struct seen *s = arg;
+
+	(void)e;
+	if (s->at >= s->end)
+		return -ECANCELED;
+	ck_assert_mem_eq(p, s->p + s->at, n);
+	s->at += n;
+	return 0;
+}
+
 static void check_content(const char *name, const uint8_t *p, size_t n)
 {
 	struct file *f;
@@ -77,6 +94,12 @@ static void check_content(const char *name, const uint8_t *p, size_t n)
 	}
 	file_free(f);
 	free(out);
+	struct seen s = {p, 0, SIZE_MAX};
+	wal_advise(store, "main", name);
+	ck_assert_int_eq(wal_copy(store, "main", name, see, &s, &why), 0);
+	ck_assert_uint_eq(s.at, n);
+	s = (struct seen){p, 0, 1};
+	ck_assert_int_eq(wal_copy(store, "main", name, see, &s, &why), n > SEGMENT ? -ECANCELED : 0);
 }
 
 START_TEST(sizes)
@@ -184,6 +207,8 @@ START_TEST(absent)
 
 	ck_assert_int_eq(wal_stat(store, "main", NAME, &info, &why), -ENOENT);
 	ck_assert_int_eq(wal_open(store, "main", NAME, &f, &why), -ENOENT);
+	ck_assert_int_eq(wal_copy(store, "main", NAME, see, NULL, &why), -ENOENT);
+	wal_advise(store, "main", NAME);
 	ck_assert_int_eq(wal_groups(store, "main", &v, &why), 0);
 	ck_assert_ptr_null(v[0]);
 	strv_free(v);
@@ -252,6 +277,8 @@ START_TEST(damage)
 			r = file_read(f, 0, out, n, &why);
 			file_free(f);
 		}
+		struct seen s = {p, 0, SIZE_MAX};
+		ck_assert_int_eq(wal_copy(store, "main", NAME, see, &s, &why), r == (ssize_t)n ? 0 : r);
 		if (r == (ssize_t)n) {
 			ck_assert_mem_eq(out, p, n);
 			continue;

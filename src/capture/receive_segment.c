@@ -51,7 +51,8 @@ int growing_flush(struct receiver *r, struct err *e)
 	struct growing *g = &r->g;
 	int n;
 
-	if (g->have == g->durable)
+	/* A whole one that the archive refused is none of ours to keep. */
+	if (g->have == g->durable || g->have == g->size)
 		return 0;
 	n = wal_partial_append(r->store, r->cluster, g->name, g->size, g->durable, g->p + g->durable,
 		g->have - g->durable, e);

@@ -187,8 +187,8 @@ static int newest_partial(
 			continue;
 		}
 		n = wal_partial_stat(r->store, r->cluster, names[i], &info, e);
-		if (n == -ENOENT || n == -EBADMSG) {
-			/* Without a piece that can be read: the segment is received anew. */
+		/* Without a piece that can be read, or whole and yet not archived: received anew. */
+		if (n == -ENOENT || n == -EBADMSG || (!n && info.length >= r->server.segment_size)) {
 			info.length = 0;
 			n = 0;
 		}

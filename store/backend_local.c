@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "src/base/clean.h"
+#include "src/base/fault.h"
 #include "src/base/io.h"
 #include "store/backend.h"
 
@@ -142,15 +143,17 @@ static int local_open(struct backend *b, const char *name, struct object **ret, 
 {
 	_cleanup_(freep) char *path = path_of(b, name);
 	struct local_object *o = malloc(sizeof(*o));
+	int fault;
 
 	if (!path || !o) {
 		free(o);
 		return err_sys(e, -ENOMEM, "object %s", name);
 	}
 	*o = (struct local_object){.base.backend = b, .name = strdup(name)};
-	o->fd = open(path, O_RDONLY | O_CLOEXEC);
+	fault = fault_at("read-open");
+	o->fd = fault < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
 	if (o->fd < 0 || !o->name) {
-		int r = o->fd < 0 ? -errno : -ENOMEM;
+		int r = fault < 0 ? fault : o->fd < 0 ? -errno : -ENOMEM;
 
 		if (o->fd >= 0)
 			close(o->fd);
@@ -207,9 +210,12 @@ static int list_dir(struct local *l, const char *name, backend_list_fn *fn, void
 	_cleanup_(closedirp) DIR *d = path ? opendir(path) : NULL;
 	struct dirent *de;
 	bool marked = false;
+	int fault = fault_at("read-list");
 
 	if (!path)
 		return err_sys(e, -ENOMEM, "listing %s", name);
+	if (fault < 0)
+		return err_sys(e, fault, "listing %s", path);
 	if (!d)
 		return errno == ENOENT ? 0 : err_sys(e, -errno, "listing %s", path);
 	for (errno = 0; (de = readdir(d)); errno = 0) {
@@ -280,11 +286,14 @@ static int local_stat(struct backend *b, const char *name, struct object_info *r
 {
 	_cleanup_(freep) char *path = path_of(b, name);
 	struct stat st;
+	int r = fault_at("read-stat");
 
 	if (!path)
 		return err_sys(e, -ENOMEM, "object %s", name);
-	if (stat(path, &st) < 0)
-		return err_sys(e, -errno, "object %s", path);
+	if (!r && stat(path, &st) < 0)
+		r = -errno;
+	if (r < 0)
+		return err_sys(e, r, "object %s", path);
 	*ret = info_of(&st);
 	return 0;
 }
@@ -293,11 +302,13 @@ static int local_remove(struct backend *b, const char *name, struct err *e)
 {
 	_cleanup_(freep) char *path = path_of(b, name);
 	char *dir;
+	int r;
 
 	if (!path)
 		return err_sys(e, -ENOMEM, "object %s", name);
-	if (unlink(path) < 0)
-		return err_sys(e, -errno, "removing object %s", path);
+	r = io_unlink(path);
+	if (r < 0)
+		return err_sys(e, r, "removing object %s", path);
 	dir = parent_of(path);
 	if (mark_dirty((struct local *)b, dir) < 0)
 		return err_sys(e, -ENOMEM, "object %s", name);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "src/base/clean.h"
+#include "src/base/io.h"
 #include "store/run.h"
 
 #define OPEN_MAX 256	 /* pack handles kept open */
@@ -331,6 +332,14 @@ static bool is_redundant(const struct index *ix, const struct run *run)
 	return true;
 }
 
+static void remove_cached(const struct index *ix, const char *name)
+{
+	_cleanup_(freep) char *path = io_join(ix->dir, name);
+
+	if (path)
+		io_unlink(path);
+}
+
 /* Takes in the run files of the cache folder; bad, foreign and superfluous ones are removed: it is a cache.
  */
 static int load_cached(struct index *ix, struct err *e)
@@ -349,7 +358,7 @@ static int load_cached(struct index *ix, struct err *e)
 			continue;
 		if (run_open(ix->dir, de->d_name, ix->repo_id, &run, &why) < 0) {
 			log_msg(ix->log, LOG_LEVEL_INFO, "%s: removed and made anew", why.text);
-			unlinkat(dirfd(d), de->d_name, 0);
+			remove_cached(ix, de->d_name);
 			continue;
 		}
 		more = reallocarray(runs, n + 1, sizeof(*more));

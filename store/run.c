@@ -426,7 +426,7 @@ void run_unlink(struct run *r)
 	_cleanup_(freep) char *path = r->dir ? io_join(r->dir, r->name) : NULL;
 
 	if (path)
-		unlink(path);
+		io_unlink(path);
 }
 
 uint64_t run_entries(const struct run *r)

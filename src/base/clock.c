@@ -9,12 +9,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "src/base/fault.h"
+
 struct tstamp clock_now(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (struct tstamp){.sec = ts.tv_sec, .nsec = (uint32_t)ts.tv_nsec};
+	return (struct tstamp){.sec = ts.tv_sec + fault_clock_s(), .nsec = (uint32_t)ts.tv_nsec};
 }
 
 uint64_t clock_mono_ns(void)

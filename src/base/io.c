@@ -16,9 +16,12 @@
 ssize_t io_read(int fd, void *p, size_t n)
 {
 	size_t done = 0;
+	int fault = fault_at("read");
 
+	if (fault < 0)
+		return fault;
 	while (done < n) {
-		ssize_t r = read(fd, (char *)p + done, n - done);
+		ssize_t r = fault_interrupted() ? -1 : read(fd, (char *)p + done, fault_scrap(n - done));
 
 		if (r < 0 && errno == EINTR)
 			continue;
@@ -34,9 +37,14 @@ ssize_t io_read(int fd, void *p, size_t n)
 ssize_t io_pread(int fd, void *p, size_t n, uint64_t off)
 {
 	size_t done = 0;
+	int fault = fault_at("read");
 
+	if (fault < 0)
+		return fault;
 	while (done < n) {
-		ssize_t r = pread(fd, (char *)p + done, n - done, (off_t)(off + done));
+		ssize_t r = fault_interrupted()
+				    ? -1
+				    : pread(fd, (char *)p + done, fault_scrap(n - done), (off_t)(off + done));
 
 		if (r < 0 && errno == EINTR)
 			continue;
@@ -55,12 +63,13 @@ int io_write(int fd, const void *p, size_t n)
 	int r = fault_at("write");
 
 	while (n && !r) {
-		ssize_t w = write(fd, c, n);
+		ssize_t w = fault_interrupted() ? -1 : write(fd, c, fault_scrap(n));
 
 		if (w < 0 && errno == EINTR)
 			continue;
 		if (w < 0)
 			return -errno;
+		fault_note_write(fd, UINT64_MAX, c, (size_t)w);
 		c += w;
 		n -= (size_t)w;
 	}
@@ -73,12 +82,13 @@ int io_pwrite(int fd, const void *p, size_t n, uint64_t off)
 	int r = fault_at("pwrite");
 
 	while (n && !r) {
-		ssize_t w = pwrite(fd, c, n, (off_t)off);
+		ssize_t w = fault_interrupted() ? -1 : pwrite(fd, c, fault_scrap(n), (off_t)off);
 
 		if (w < 0 && errno == EINTR)
 			continue;
 		if (w < 0)
 			return -errno;
+		fault_note_write(fd, off, c, (size_t)w);
 		c += w;
 		off += (uint64_t)w;
 		n -= (size_t)w;
@@ -130,9 +140,33 @@ int io_sync_dir(const char *path, struct err *e)
 	r = fault_at("fsync-dir");
 	if (r < 0)
 		return err_sys(e, r, "fsync of directory %s", path);
+	fault_note_path(FAULT_SYNC_DIR, path, NULL);
 	if (fsync(fd) < 0)
 		return err_sys(e, -errno, "fsync of directory %s", path);
+	fault_note_path(FAULT_SYNCED, NULL, NULL);
 	return 0;
+}
+
+int io_unlink(const char *path)
+{
+	int r = fault_at("unlink");
+
+	if (!r && unlink(path) < 0)
+		r = -errno;
+	if (!r)
+		fault_note_path(FAULT_UNLINK, path, NULL);
+	return r;
+}
+
+static int make_dir(const char *path, mode_t mode)
+{
+	int r = fault_at("mkdir");
+
+	if (!r && mkdir(path, mode) < 0)
+		r = -errno;
+	if (!r)
+		fault_note_path(FAULT_MKDIR, path, NULL);
+	return r;
 }
 
 int io_mkdirs(const char *path, mode_t mode, struct err *e)
@@ -146,17 +180,18 @@ int io_mkdirs(const char *path, mode_t mode, struct err *e)
 		return err_sys(e, -ENOMEM, "%s", path);
 	for (size_t n = strlen(p); n > 1 && p[n - 1] == '/'; n--)
 		p[n - 1] = 0;
-	if (mkdir(p, mode) == 0)
+	r = make_dir(p, mode);
+	if (!r)
 		goto made;
-	if (errno == EEXIST) {
+	if (r == -EEXIST) {
 		struct stat st;
 
 		if (stat(p, &st) == 0 && !S_ISDIR(st.st_mode))
 			return err_set(e, -ENOTDIR, "%s exists and is not a directory", p);
 		return 0;
 	}
-	if (errno != ENOENT)
-		return err_sys(e, -errno, "mkdir %s", p);
+	if (r != -ENOENT)
+		return err_sys(e, r, "mkdir %s", p);
 	slash = strrchr(p, '/');
 	if (!slash || slash == p)
 		return err_sys(e, -ENOENT, "mkdir %s", p);
@@ -166,8 +201,9 @@ int io_mkdirs(const char *path, mode_t mode, struct err *e)
 	r = io_mkdirs(parent, mode, e);
 	if (r < 0)
 		return r;
-	if (mkdir(p, mode) < 0 && errno != EEXIST)
-		return err_sys(e, -errno, "mkdir %s", p);
+	r = make_dir(p, mode);
+	if (r < 0 && r != -EEXIST)
+		return err_sys(e, r, "mkdir %s", p);
 made:
 	slash = strrchr(p, '/');
 	if (!slash)
@@ -227,6 +263,7 @@ int newfile_open(const char *dir, mode_t mode, struct newfile *ret, struct err *
 			return r;
 		}
 	}
+	fault_note_fd(FAULT_CREATE, f.fd, f.temp);
 	*ret = f;
 	return 0;
 }
@@ -242,8 +279,12 @@ int newfile_sync(struct newfile *f, struct err *e)
 {
 	int r = fault_at("fsync");
 
+	if (!r)
+		fault_note_fd(FAULT_SYNC, f->fd, NULL);
 	if (!r && fdatasync(f->fd) < 0)
 		r = -errno;
+	if (!r)
+		fault_note_path(FAULT_SYNCED, NULL, NULL);
 	return r < 0 ? err_sys(e, r, "fsync of a new file in %s", f->dir) : 0;
 }
 
@@ -255,17 +296,18 @@ static int link_at(struct newfile *f, const char *path)
 
 	if (r < 0)
 		return r;
-	if (f->temp)
-		return link(f->temp, path) < 0 ? -errno : 0;
 	/* open(2), O_TMPFILE: AT_EMPTY_PATH wants CAP_DAC_READ_SEARCH, the /proc way does not. */
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", f->fd);
-	return linkat(AT_FDCWD, proc, AT_FDCWD, path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+	if (linkat(AT_FDCWD, f->temp ? f->temp : proc, AT_FDCWD, path, AT_SYMLINK_FOLLOW) < 0)
+		return -errno;
+	fault_note_fd(FAULT_LINK, f->fd, path);
+	return 0;
 }
 
 static void drop_temp(struct newfile *f)
 {
 	if (f->temp)
-		unlink(f->temp);
+		io_unlink(f->temp);
 	free(f->temp);
 	f->temp = NULL;
 }
@@ -306,6 +348,7 @@ int newfile_rename(struct newfile *f, const char *name, struct err *e)
 		r = -errno;
 	if (r < 0)
 		return err_sys(e, r, "%s", path);
+	fault_note_path(FAULT_RENAME, f->temp, path);
 	free(f->temp);
 	f->temp = NULL;
 	return 0;

@@ -12,6 +12,7 @@
 
 #include <libpq-fe.h>
 
+#include "src/base/fault.h"
 #include "src/capture/replication_priv.h"
 
 #define TIMEOUT_S 60
@@ -61,6 +62,10 @@ int repl_wait(struct replication *c, short events, uint64_t deadline_ns, struct 
 
 int repl_consume(struct replication *c, struct err *e)
 {
+	int r = fault_at("network-receive");
+
+	if (r < 0)
+		return err_sys(e, r, "%s: receiving", c->where);
 	if (!PQconsumeInput(c->conn))
 		return repl_lost(c, "receiving", e);
 	c->heard_ns = clock_mono_ns();
@@ -72,9 +77,12 @@ int repl_consume(struct replication *c, struct err *e)
 int repl_flush(struct replication *c, struct err *e)
 {
 	uint64_t deadline = repl_deadline(c);
+	int r = fault_at("network-send");
 
+	if (r < 0)
+		return err_sys(e, r, "%s: sending", c->where);
 	for (;;) {
-		int n = PQflush(c->conn), r;
+		int n = PQflush(c->conn);
 
 		if (n == 0)
 			return 0;
@@ -347,6 +355,7 @@ static int start(struct replication *c, struct err *e)
 	const struct replication_options *o = &c->options;
 	PQconninfoOption *given = NULL;
 	struct settings s = {0};
+	int r;
 
 	if (o->conninfo) {
 		/* libpq's own text would repeat pieces of it, and they may be secret. */
@@ -357,8 +366,12 @@ static int start(struct replication *c, struct err *e)
 				"\"postgresql://...\"");
 	}
 	collect(&s, o, given);
-	c->conn = PQconnectStartParams(s.keys, s.values, 0);
+	r = fault_at("network-connect");
+	if (!r)
+		c->conn = PQconnectStartParams(s.keys, s.values, 0);
 	PQconninfoFree(given);
+	if (r < 0)
+		return err_sys(e, r, "connecting");
 	if (!c->conn)
 		return err_sys(e, -ENOMEM, "connecting");
 	/* Verbose, because a refused connection tells its SQLSTATE only in its text. */

@@ -25,6 +25,7 @@ struct packfile {
 	struct digest name;
 	uint64_t size;
 	bool alive;   /* its object exists */
+	bool shunned; /* but not for long */
 	bool covered; /* a run has its entries */
 	bool broken;  /* its footer could not be read: said once */
 	bool seen;    /* by the listing under way */
@@ -592,8 +593,9 @@ int index_add(struct index *ix, const struct index_pack *packs, size_t n, struct
 	return r;
 }
 
-bool index_find(struct index *ix, const struct digest *id, struct place *ret)
+static bool find(struct index *ix, const struct digest *id, bool lasting, struct place *ret)
 {
+	uint64_t before = 0; /* entries of the tiers passed */
 	bool found = false;
 
 	pthread_rwlock_rdlock(&ix->lock);
@@ -604,14 +606,63 @@ bool index_find(struct index *ix, const struct digest *id, struct place *ret)
 		for (unsigned nth = 0; !found && run_find(ix->tiers[t].run, id, nth, &at); nth++) {
 			uint32_t pack = ix->tiers[t].pack[at.pack];
 
-			if (!ix->packs[pack].alive)
+			if (!ix->packs[pack].alive || (lasting && ix->packs[pack].shunned))
 				continue;
-			*ret = (struct place){pack, at.off, at.len, at.kind, at.depth};
+			*ret = (struct place){pack, at.off, at.len, at.kind, at.depth, before + at.entry};
 			found = true;
 		}
+		before += run_entries(ix->tiers[t].run);
 	}
 	pthread_rwlock_unlock(&ix->lock);
 	return found;
+}
+
+bool index_find(struct index *ix, const struct digest *id, struct place *ret)
+{
+	return find(ix, id, false, ret);
+}
+
+bool index_find_lasting(struct index *ix, const struct digest *id, struct place *ret)
+{
+	return find(ix, id, true, ret);
+}
+
+void index_shun(struct index *ix, const struct digest *pack)
+{
+	uint32_t n;
+
+	pthread_mutex_lock(&ix->changing);
+	n = pack_number(ix, pack);
+	if (n != NONE) {
+		pthread_rwlock_wrlock(&ix->lock);
+		ix->packs[n].shunned = true;
+		pthread_rwlock_unlock(&ix->lock);
+	}
+	pthread_mutex_unlock(&ix->changing);
+}
+
+bool index_pack_number(struct index *ix, const struct digest *pack, uint32_t *ret)
+{
+	bool known;
+	uint32_t n;
+
+	pthread_mutex_lock(&ix->changing);
+	n = pack_number(ix, pack);
+	known = n != NONE && ix->packs[n].covered;
+	pthread_mutex_unlock(&ix->changing);
+	if (known)
+		*ret = n;
+	return known;
+}
+
+uint32_t index_packs(struct index *ix)
+{
+	uint32_t n;
+
+	pthread_rwlock_rdlock(&ix->lock);
+	n = ix->n_packs;
+	pthread_rwlock_unlock(&ix->lock);
+	return n;
 }
 
 /* ---- reading ---- */

@@ -21,6 +21,7 @@ struct place {
 	uint32_t pack; /* for index_read */
 	uint32_t off, len;
 	uint8_t kind, depth;
+	uint64_t entry; /* number below index_entries, until the index changes */
 };
 
 /* dir NULL: runs are kept in memory. dir must exist. log may be NULL. */
@@ -50,6 +51,15 @@ bool index_is_whole(struct index *ix);
 
 /* False when no living pack has it. */
 bool index_find(struct index *ix, const struct digest *id, struct place *ret);
+
+/* A pack that is about to go: index_find still finds what lies in it, index_find_lasting does not. Unknown packs are
+ * passed over. */
+void index_shun(struct index *ix, const struct digest *pack);
+bool index_find_lasting(struct index *ix, const struct digest *id, struct place *ret);
+
+/* The number of a pack that is there, as in struct place; false when it is not known. */
+bool index_pack_number(struct index *ix, const struct digest *pack, uint32_t *ret);
+uint32_t index_packs(struct index *ix); /* above all numbers */
 
 /* Reads the record at a place into p (at->len bytes). -EBADMSG when the pack is shorter, -ENODATA when it is
  * gone. */

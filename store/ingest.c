@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,6 +176,7 @@ int ingest_new(struct store *s, const char *cluster, enum snapshot_kind kind, co
 	struct ingest **ret, struct err *e)
 {
 	_cleanup_(ingest_freep) struct ingest *in = calloc(1, sizeof(*in));
+	char what[100];
 	int r = store_check_cluster_name(cluster, e);
 
 	if (r < 0)
@@ -195,11 +197,10 @@ int ingest_new(struct store *s, const char *cluster, enum snapshot_kind kind, co
 	in->cluster = strdup(cluster);
 	if (!in->cluster)
 		return err_sys(e, -ENOMEM, "starting an ingest");
-	r = store_refresh(s, e);
+	snprintf(what, sizeof(what), "%s backup of cluster %s", snapshot_kind_name(kind), cluster);
+	r = packing_new(s, what, &in->packing, e);
 	if (!r)
 		r = load_parents(in, e);
-	if (!r)
-		r = packing_new(s, &in->packing, e);
 	if (!r)
 		r = sorter_new(s->scratch, SORT_MEMORY, &in->sorter, e);
 	if (r < 0)
@@ -566,6 +567,8 @@ static void run_job(void *arg, unsigned number)
 	struct err why = {0};
 	int r = atomic_load(&in->failed);
 
+	if (!r && (r = packing_renew(in->packing, &why)) < 0)
+		fail(in, r, &why);
 	for (size_t done = 0; done < j->len && !r;) {
 		size_t len = j->len - done < in->chunk ? j->len - done : in->chunk;
 		const uint8_t *p = j->data ? j->data + done : w->buf;
@@ -846,6 +849,9 @@ int ingest_publish(struct ingest *in, struct snapshot *snap, struct err *e)
 	if (r < 0)
 		return r;
 	r = packing_publish(in->packing, &why);
+	/* After the barrier, which may have taken long: the lease must cover the moment of publishing. */
+	if (!r)
+		r = packing_renew(in->packing, &why);
 	if (!r)
 		r = snapshot_publish(in->store, snap, &why);
 	return r < 0 ? give(in, r, &why, e) : 0;

@@ -13,7 +13,7 @@
 #include "src/base/err.h"
 #include "store/store.h"
 
-#define LEASE_S 3600	 /* renewed after half of it */
+#define LEASE_S 3600 /* renewed after half of it */
 #define LEASE_SKEW_S 300
 
 struct lease;

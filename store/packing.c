@@ -8,6 +8,8 @@
 #include "src/base/clean.h"
 #include "src/base/pool.h"
 #include "store/pack.h"
+#include "store/condemned.h"
+#include "store/lease.h"
 
 #define HELD_PACKS 256		/* sealed packs kept back: each is an open file */
 #define HELD_ENTRIES (1u << 20) /* and their records: each takes memory here */
@@ -28,6 +30,7 @@ struct lane {
 
 struct packing {
 	struct store *store;
+	struct lease *lease;
 	struct lane lanes[LANES];
 	struct pool *sealer;
 
@@ -44,7 +47,7 @@ struct packing {
 	struct err error;
 };
 
-int packing_new(struct store *s, struct packing **ret, struct err *e)
+int packing_new(struct store *s, const char *what, struct packing **ret, struct err *e)
 {
 	struct packing *p = calloc(1, sizeof(*p));
 	int r;
@@ -61,12 +64,26 @@ int packing_new(struct store *s, struct packing **ret, struct err *e)
 	p->buckets = calloc(p->n_buckets, sizeof(*p->buckets));
 	p->held = calloc(HELD_PACKS + 1, sizeof(*p->held));
 	r = p->buckets && p->held ? pool_new(1, SEAL_QUEUE, &p->sealer) : -ENOMEM;
+	if (r < 0)
+		err_sys(e, r, "starting to pack");
+	/* In this order: whoever prunes either sees the lease, or has condemned before what is read here. */
+	if (!r)
+		r = lease_take(s, what, &p->lease, e);
+	if (!r)
+		r = store_refresh(s, e);
+	if (!r)
+		r = condemned_shun(s, e);
 	if (r < 0) {
 		packing_free(p);
-		return err_sys(e, r, "starting to pack");
+		return r;
 	}
 	*ret = p;
 	return 0;
+}
+
+int packing_renew(struct packing *p, struct err *e)
+{
+	return lease_renew(p->lease, e);
 }
 
 void packing_free(struct packing *p)
@@ -85,6 +102,7 @@ void packing_free(struct packing *p)
 			next = c->next;
 			free(c);
 		}
+	lease_free(p->lease);
 	free(p->buckets);
 	free(p->held);
 	pthread_mutex_destroy(&p->claims_lock);
@@ -156,7 +174,7 @@ int packing_claim(struct packing *p, const struct digest *id, uint32_t *ret_len)
 	free(mine);
 	/* The index is asked after the claim: a record that moves from the table to the index cannot be
 	 * missed. */
-	if (r == -ENOENT && index_find(p->store->index, id, &place)) {
+	if (r == -ENOENT && index_find_lasting(p->store->index, id, &place)) {
 		packing_abandon(p, id);
 		*ret_len = place.len;
 		r = 0;
@@ -352,6 +370,8 @@ int packing_publish(struct packing *p, struct err *e)
 {
 	int r = packing_seal(p, e);
 
+	if (!r)
+		r = packing_renew(p, e);
 	if (!r)
 		r = publish(p, p->held, p->n_held, e);
 	if (r < 0)

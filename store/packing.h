@@ -16,7 +16,9 @@
 
 struct packing;
 
-int packing_new(struct store *s, struct packing **ret, struct err *e);
+/* what: for the lease that it takes (store/lease.h). Brings the index up to date after that, so that nothing found in it
+ * from then on can go away before packing_free. */
+int packing_new(struct store *s, const char *what, struct packing **ret, struct err *e);
 void packing_free(struct packing *p); /* gives up what was not published; fine on NULL */
 
 /* Asks whether a record of id is there or on its way: 0 and its length, or -ENOENT, which makes it the
@@ -32,5 +34,8 @@ int packing_seal(struct packing *p, struct err *e);
  * thread, at the end.
  */
 int packing_publish(struct packing *p, struct err *e);
+
+/* Work goes on: renews the lease. -ESTALE: it was lost. Cheap. */
+int packing_renew(struct packing *p, struct err *e);
 
 uint64_t packing_bytes(struct packing *p); /* of all packs, written so far */

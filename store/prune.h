@@ -29,7 +29,7 @@
 
 /* Zero is the default. */
 struct prune_options {
-	bool dry_run;		  /* nothing is written; the result says what would be */
+	bool dry_run;			 /* nothing is written; the result says what would be */
 	const struct snapshot_ref *drop; /* dry_run: count as if these were removed */
 	size_t n_drop;
 	uint32_t grace_s;	  /* how long a condemned pack stays at least */
@@ -40,12 +40,12 @@ struct prune_options {
 };
 
 struct prune_report {
-	uint64_t packs, bytes;		 /* that are there */
-	uint64_t live_bytes;		 /* of records that are needed */
-	uint64_t removed, removed_bytes; /* packs */
+	uint64_t packs, bytes;		     /* that are there */
+	uint64_t live_bytes;		     /* of records that are needed */
+	uint64_t removed, removed_bytes;     /* packs */
 	uint64_t rewritten, rewritten_bytes; /* packs copied, and what was copied of them */
-	uint64_t waiting, waiting_bytes; /* condemned, to be removed by a later run */
-	char waiting_for[200];		 /* why: "a backup of cluster main by host x, process 12, since …"; or "" */
+	uint64_t waiting, waiting_bytes;     /* condemned, to be removed by a later run */
+	char waiting_for[200]; /* why: "a backup of cluster main by host x, process 12, since …"; or "" */
 };
 
 /* -EBADMSG, -ENODATA: something reachable cannot be read; nothing was collected. -EINTR: stopped; what was done is

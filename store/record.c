@@ -74,3 +74,13 @@ int record_parse(const void *p, size_t n, const struct digest *id, struct record
 	*ret = r;
 	return 0;
 }
+
+int record_base(const void *p, size_t n, const struct digest *id, struct digest *ret, struct err *e)
+{
+	const uint8_t *head = p;
+
+	if (n < RECORD_HEAD_MAX || memcmp(head + 20, id->b, 8) || !head[19])
+		return err_set(e, -EBADMSG, "the head of a delta is damaged");
+	memcpy(ret->b, head + RECORD_HEAD, DIGEST_LEN);
+	return 0;
+}

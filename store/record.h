@@ -44,3 +44,7 @@ size_t record_head(const struct record *r, const struct digest *id, uint8_t out[
 /* Reads the record that fills exactly the n bytes at p and checks that it is id's and undamaged. ret points
  * into p. -EBADMSG, -EOPNOTSUPP (sealed, or an unknown kind or codec). */
 int record_parse(const void *p, size_t n, const struct digest *id, struct record *ret, struct err *e);
+
+/* The base that a delta's record names, from its first n bytes alone (RECORD_HEAD_MAX suffice): not checked against the
+ * record's checksum, only for being id's and a delta. -EBADMSG. */
+int record_base(const void *p, size_t n, const struct digest *id, struct digest *ret, struct err *e);

@@ -239,7 +239,7 @@ int run_build(const char *dir, const uint8_t repo_id[16], const struct run_input
 			const struct pack_entry *en = &in[i].entries[j];
 
 			all[k++] = (struct sortable){
-				en->id, {(uint32_t)i, en->off, en->len, en->kind, en->depth}};
+				en->id, {(uint32_t)i, en->off, en->len, en->kind, en->depth, 0}};
 		}
 	}
 	qsort(all, n, sizeof(*all), by_id);
@@ -255,7 +255,7 @@ static void entry_at(const struct run *r, uint64_t i, struct run_place *ret)
 {
 	const uint8_t *p = r->entries + i * ENTRY;
 
-	*ret = (struct run_place){get32(p + 32), get32(p + 36), get32(p + 40), p[44], p[45]};
+	*ret = (struct run_place){get32(p + 32), get32(p + 36), get32(p + 40), p[44], p[45], 0};
 }
 
 int run_merge(const char *dir, const uint8_t repo_id[16], struct run *const *in, size_t n_in,
@@ -469,5 +469,6 @@ bool run_find(const struct run *r, const struct digest *id, unsigned nth, struct
 	if (memcmp(r->entries + (size_t)lo * ENTRY, id->b, DIGEST_LEN))
 		return false;
 	entry_at(r, lo, ret);
+	ret->entry = lo;
 	return ret->pack < r->packs;
 }

@@ -20,6 +20,7 @@ struct run_place {
 	uint32_t pack; /* number in the run's table */
 	uint32_t off, len;
 	uint8_t kind, depth;
+	uint32_t entry; /* number among the run's entries */
 };
 
 /* One pack to be put in a run. */

@@ -16,6 +16,7 @@
 #include "src/base/crc32c.h"
 #include "src/base/io.h"
 #include "store/repo.h"
+#include "store/sealed.h"
 
 #define CONFIG_MAX 4096
 #define CHUNK_DEFAULT (64u << 10)
@@ -46,25 +47,6 @@ static int check_settings(const struct store_settings *s, struct err *e)
 	return 0;
 }
 
-/* The last line of the two kinds of text object: "crc32c xxxxxxxx\n", over all before it. */
-#define SEAL 16
-
-static void text_seal(struct buf *b)
-{
-	if (!b->bad)
-		buf_printf(b, "crc32c %08x\n", crc32c(0, b->data, b->len));
-}
-
-static bool text_is_sealed(const char *text, size_t len)
-{
-	char want[SEAL + 1];
-
-	if (len <= SEAL)
-		return false;
-	snprintf(want, sizeof(want), "crc32c %08x\n", crc32c(0, text, len - SEAL));
-	return !memcmp(text + len - SEAL, want, SEAL);
-}
-
 static void config_format(const struct store_settings *s, const char *id, struct buf *b)
 {
 	buf_printf(b, "pgstrata-repository %d\n", VERSION);
@@ -72,7 +54,7 @@ static void config_format(const struct store_settings *s, const char *id, struct
 	buf_printf(b, "chunk-size %u\n", s->chunk_size);
 	buf_printf(b, "delta-chain %u\n", s->delta_chain == CHAIN_OFF ? 0 : s->delta_chain);
 	buf_printf(b, "level %d\n", s->level);
-	text_seal(b);
+	sealed_end(b);
 }
 
 static int config_parse(
@@ -87,11 +69,11 @@ static int config_parse(
 	if (version != VERSION)
 		return err_set(e, -EOPNOTSUPP, "the repository has format %u; this pgstrata reads format %d",
 			version, VERSION);
-	if (!text_is_sealed(text, len) ||
+	if (!sealed_ok(text, len) ||
 		sscanf(text,
 			"pgstrata-repository %*u id %32[0-9a-f] chunk-size %u delta-chain %u level %d %n", id,
 			&s->chunk_size, &s->delta_chain, &s->level, &end) != 4 ||
-		(size_t)end != len - SEAL || strlen(id) != STORE_ID_TEXT - 1)
+		(size_t)end != len - SEALED_END || strlen(id) != STORE_ID_TEXT - 1)
 		return err_set(e, -EBADMSG, "the config object is damaged");
 	if (!s->delta_chain)
 		s->delta_chain = CHAIN_OFF;
@@ -451,9 +433,9 @@ int store_cluster_identity(struct store *s, const char *cluster, char **ret, str
 	r = backend_get(s->backend, name, CONFIG_MAX, &text, &len, e);
 	if (r < 0)
 		return r;
-	if (!text_is_sealed(text, len) ||
+	if (!sealed_ok(text, len) ||
 		sscanf(text, "pgstrata-cluster 1 identity %128s %n", identity, &end) != 1 ||
-		(size_t)end != len - SEAL)
+		(size_t)end != len - SEALED_END)
 		return err_set(e, -EBADMSG, "object %s is damaged", name);
 	*ret = strdup(identity);
 	return *ret ? 0 : err_sys(e, -ENOMEM, "object %s", name);
@@ -474,7 +456,7 @@ int store_bind_cluster(struct store *s, const char *cluster, const char *identit
 	r = store_cluster_identity(s, cluster, &bound, e);
 	if (r == -ENOENT) {
 		buf_printf(&text, "pgstrata-cluster 1\nidentity %s\n", identity);
-		text_seal(&text);
+		sealed_end(&text);
 		if (text.bad)
 			return err_sys(e, -ENOMEM, "object %s", name);
 		r = backend_put(s->backend, name, text.data, text.len, e);

@@ -179,7 +179,7 @@ static void import_chunks(const char *dir, uint64_t n, struct figures *f)
 	s = open_store(dir, true);
 	t = clock_mono_ns();
 	cpu = cpu_ns();
-	need(packing_new(s, &p, &e), "packing", &e);
+	need(packing_new(s, "scale", &p, &e), "packing", &e);
 	need(chunker_new(s, p, FULL, &c), "packing", &e);
 	for (uint64_t i = 0; i < n; i++) {
 		size_t len = chunk(i, bytes);

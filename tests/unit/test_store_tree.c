@@ -34,7 +34,7 @@ static struct grove grow(void)
 	struct err e = {0};
 
 	fx_ok(store_refresh(g.f.s, &e), &e);
-	fx_ok(packing_new(g.f.s, &g.packing, &e), &e);
+	fx_ok(packing_new(g.f.s, "test", &g.packing, &e), &e);
 	ck_assert_int_eq(chunker_new(g.f.s, g.packing, NODE_MAX, &g.chunker), 0);
 	return g;
 }

@@ -1,7 +1,8 @@
 /* Snapshots: the one small object that makes a finished backup visible.
  *
  * A snapshot names its tree and says what it is. The store gives no meaning to its properties: those are the
- * facts of PostgreSQL that src/capture found and that info.json and `list --json` show under the same keys.
+ * facts of PostgreSQL that src/capture found and that info.json and `list --json` show under the same keys. One of them,
+ * "tags", is words parted by spaces, which JSON shows as an array.
  */
 #pragma once
 

@@ -57,6 +57,26 @@ static json_t *value(const struct property *p)
 	return json_null();
 }
 
+/* "a b" as ["a","b"]. */
+static json_t *words(const char *s)
+{
+	json_t *a = json_array();
+
+	for (s += strspn(s, " "); a && *s; s += strspn(s, " ")) {
+		size_t n = strcspn(s, " ");
+		char *word = strndup(s, n);
+
+		if (!word || json_array_append_new(a, text(word)) < 0) {
+			free(word);
+			json_decref(a);
+			return NULL;
+		}
+		free(word);
+		s += n;
+	}
+	return a;
+}
+
 static int append(const char *p, size_t n, void *arg)
 {
 	buf_put(arg, p, n);
@@ -84,11 +104,14 @@ int snapshot_json(const struct snapshot *s, unsigned indent, struct buf *b)
 		r |= json_object_set_new(
 			o, expected[i], strcmp(expected[i], "tags") ? json_null() : json_array());
 	for (size_t i = 0; i < s->n_props; i++) {
-		const json_t *have = json_object_get(o, s->props[i].key);
+		const struct property *p = &s->props[i];
+		const json_t *have = json_object_get(o, p->key);
 
 		/* No property takes the place of what the store says. */
-		if (!have || json_is_null(have) || json_is_array(have))
-			r |= json_object_set_new(o, s->props[i].key, value(&s->props[i]));
+		if (!have || json_is_null(have))
+			r |= json_object_set_new(o, p->key, value(p));
+		else if (json_is_array(have) && p->type == PROPERTY_TEXT)
+			r |= json_object_set_new(o, p->key, words(p->text));
 	}
 	r |= json_object_set_new(o, "files", number(s->files));
 	r |= json_object_set_new(o, "directories", number(s->dirs));

@@ -278,6 +278,29 @@ void wal_advise(struct store *s, const char *cluster, const char *name)
 	object_close(o);
 }
 
+/* ---- removing ---- */
+
+int wal_remove(struct store *s, const char *cluster, const char *name, struct err *e)
+{
+	char object[WAL_OBJECT_NAME];
+	int r = wal_object_name(object, WAL_TREE, cluster, name, e), r2;
+
+	if (r < 0)
+		return r;
+	/* The note first: nobody would find one without its file again. And afterwards once more: a reader may have
+	 * made it anew in between. */
+	r = wal_note_remove(s, cluster, name, e);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = backend_remove(s->backend, object, e);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r2 = wal_note_remove(s, cluster, name, e);
+	if (r2 < 0 && r2 != -ENOENT)
+		return r2;
+	return r < 0 ? err_set(e, r, "%s is not in the archive of cluster \"%s\"", name, cluster) : 0;
+}
+
 /* ---- listing ---- */
 
 struct lister {

@@ -76,11 +76,16 @@ struct wal_list {
 int wal_list(struct store *s, const char *cluster, const char *group, struct wal_list *ret, struct err *e);
 void wal_list_free(struct wal_list *l);
 
+/* Removes a file from the archive, and its note. Durable after the next barrier; a kill in between leaves the whole file, or
+ * nothing of it. Readers that have it open keep it. -ENOENT: it was not there; a note that was is gone now. */
+int wal_remove(struct store *s, const char *cluster, const char *name, struct err *e);
+
 /* Notes: one small derived object for a file of the archive, under the same name. It may be lost at any time: who
  * wrote it can make it again. Put: the first one stays, unless it is damaged; then it is replaced. Durable enough
- * for a note: its bytes are, its name may be lost. Get: -ENOENT, -EBADMSG; free() *ret. */
+ * for a note: its bytes are, its name may be lost. Get: -ENOENT, -EBADMSG; free() *ret. Remove: -ENOENT. */
 #define WAL_NOTE_MAX (4u << 20)
 int wal_note_put(
 	struct store *s, const char *cluster, const char *name, const void *p, size_t n, struct err *e);
 int wal_note_get(
 	struct store *s, const char *cluster, const char *name, void **ret, size_t *ret_len, struct err *e);
+int wal_note_remove(struct store *s, const char *cluster, const char *name, struct err *e);

@@ -109,3 +109,11 @@ int wal_note_get(
 	*ret_len = len;
 	return 0;
 }
+
+int wal_note_remove(struct store *s, const char *cluster, const char *name, struct err *e)
+{
+	char object[WAL_OBJECT_NAME];
+	int r = wal_object_name(object, TREE, cluster, name, e);
+
+	return r ? r : backend_remove(s->backend, object, e);
+}

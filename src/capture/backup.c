@@ -275,7 +275,7 @@ int capture_backup(struct store *s, const char *cluster, const struct backup_opt
 	struct backup b = {.o = o};
 	int r;
 
-	if (!snap)
+	if (!snap || (o->tags && snapshot_put_text(snap, "tags", o->tags) < 0))
 		return err_sys(e, -ENOMEM, "backup");
 	r = run(&b, s, cluster, snap, e);
 	backup_release(&b);

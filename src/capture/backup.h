@@ -22,6 +22,7 @@ struct backup_options {
 	uint32_t max_rate_kib;	  /* KiB a second at most; 0: no limit */
 	bool no_verify_checksums; /* the server shall not verify the checksums of data pages */
 	unsigned threads;	  /* that compress; default: all processors */
+	const char *tags;	  /* the property "tags": words parted by spaces; may be NULL */
 	struct log *log;
 	struct meter *meter; /* how far it has come; the server counts the total for it. May be NULL */
 };

@@ -231,7 +231,7 @@ static int import(struct store *s, const struct source *src, const char *cluster
 		.facts = facts, .meter = o->meter, .log = o->log, .threads = o->threads};
 	int r;
 
-	if (!facts || !snap)
+	if (!facts || !snap || (o->tags && snapshot_put_text(snap, "tags", o->tags) < 0))
 		return err_sys(e, -ENOMEM, "import");
 	r = load_manifest(src, o->log, &ms, &mc, e);
 	if (r < 0)

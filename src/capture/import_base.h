@@ -15,6 +15,7 @@ struct import_options {
 	unsigned threads;    /* default: all processors */
 	struct log *log;     /* warnings that do not stop the import */
 	struct meter *meter; /* how far it has come */
+	const char *tags;    /* the property "tags": words parted by spaces; may be NULL */
 };
 
 /* Imports `path`: a plain backup's directory, a directory of tar files, base.tar of such a one, or one tar

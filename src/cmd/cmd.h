@@ -29,6 +29,7 @@
 
 #include "src/base/err.h"
 #include "src/base/log.h"
+#include "src/cmd/retention_rules.h"
 #include "store/snapshot.h"
 #include "store/store.h"
 
@@ -100,8 +101,9 @@ struct cmd_context {
 	bool cluster_given;    /* -c was on the command line */
 	const char *cache_dir; /* where index caches go; NULL: nowhere */
 	bool json, quiet, verbose;
-	int status;	 /* the exit status when cmd_parse returned false */
-	struct log *log; /* warnings to standard error (all with -v, only errors with -q) */
+	int status;			 /* the exit status when cmd_parse returned false */
+	struct log *log;		 /* warnings to standard error (all with -v, only errors with -q) */
+	struct retention_sets retention; /* the config file's rules of retention */
 	/* Memory behind the above. */
 	char *config_repo, *config_cluster, *config_cache_dir, *made_cache_dir;
 };

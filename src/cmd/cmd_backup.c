@@ -9,6 +9,7 @@
 #include "src/cmd/interrupt.h"
 #include "src/cmd/progress.h"
 #include "src/cmd/server_options.h"
+#include "src/cmd/tags.h"
 
 CLEANUP_DEFINE(struct store, store_free)
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
@@ -57,12 +58,14 @@ static int back_up(struct cmd_context *c, struct store *s, struct backup_options
 
 int cmd_backup(struct cmd_context *c, int argc, char **argv)
 {
+	_cleanup_(cmd_list_free) struct cmd_list tags = {0};
 	const char *checkpoint = "fast";
 	uint64_t threads = 0, rate = 0, timeout = 60;
 	struct backup_options o = {0};
 	const struct cmd_option options[] = {
 		CMD_SERVER_OPTIONS(o.server),
 		{"label", 'l', "TEXT", OPTION_TEXT, &o.label, "the backup's label (default: pgstrata)"},
+		CMD_TAG_OPTION(tags),
 		{"checkpoint", 0, "HOW", OPTION_TEXT, &checkpoint,
 			"the checkpoint that it starts with: fast (default), or spread over time"},
 		{"max-rate", 0, "SIZE", OPTION_SIZE, &rate, "bytes a second at most, from 32K to 1G"},
@@ -87,10 +90,15 @@ int cmd_backup(struct cmd_context *c, int argc, char **argv)
 		.options = options,
 	};
 	_cleanup_(store_freep) struct store *s = NULL;
+	_cleanup_(freep) char *tags_text = NULL;
+	struct err e = {0};
 	int status;
 
 	if (!cmd_parse(c, &usage, argc, argv) || !settle(c, &usage, &o, checkpoint, threads, rate, timeout))
 		return c->status;
+	if (tags_join(&tags, &tags_text, &e) < 0)
+		return cmd_usage_error(c, &usage, "--tag: %s", e.text);
+	o.tags = tags_text;
 	o.server.application = "pgstrata backup";
 	o.server.stop = interrupt_catch();
 	o.log = o.server.log = c->log;

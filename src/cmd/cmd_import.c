@@ -10,15 +10,16 @@
 #include "src/capture/import_wal.h"
 #include "src/cmd/interrupt.h"
 #include "src/cmd/progress.h"
+#include "src/cmd/tags.h"
 
 CLEANUP_DEFINE(struct store, store_free)
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
 
-static int import_base(struct cmd_context *c, struct store *s, unsigned threads)
+static int import_base(struct cmd_context *c, struct store *s, unsigned threads, const char *tags)
 {
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 	struct meter meter = {0};
-	const struct import_options o = {.threads = threads, .meter = &meter, .log = c->log};
+	const struct import_options o = {.threads = threads, .meter = &meter, .log = c->log, .tags = tags};
 	struct progress *p = progress_start(c, "importing", &meter);
 	struct err e = {0};
 	int r = capture_import_base(s, c->args[1], c->cluster, &o, &snap, &e);
@@ -52,8 +53,10 @@ static int import_wal(struct cmd_context *c, struct store *s, unsigned threads)
 
 int cmd_import(struct cmd_context *c, int argc, char **argv)
 {
+	_cleanup_(cmd_list_free) struct cmd_list tags = {0};
 	uint64_t threads = 0;
 	const struct cmd_option options[] = {
+		CMD_TAG_OPTION(tags),
 		{"threads", 'j', "N", OPTION_COUNT, &threads,
 			"threads that compress (default: one a processor)"},
 		{0},
@@ -83,6 +86,8 @@ int cmd_import(struct cmd_context *c, int argc, char **argv)
 		.options = options,
 	};
 	_cleanup_(store_freep) struct store *s = NULL;
+	_cleanup_(freep) char *tags_text = NULL;
+	struct err e = {0};
 	bool wal;
 	int status;
 
@@ -92,10 +97,14 @@ int cmd_import(struct cmd_context *c, int argc, char **argv)
 	if (!wal && strcmp(c->args[0], "base"))
 		return cmd_usage_error(
 			c, &usage, "cannot import \"%s\", only \"base\" and \"wal\"", c->args[0]);
+	if (wal && tags.n)
+		return cmd_usage_error(c, &usage, "--tag is for backups, not for WAL");
+	if (tags_join(&tags, &tags_text, &e) < 0)
+		return cmd_usage_error(c, &usage, "--tag: %s", e.text);
 	if (threads > 1024)
 		return cmd_usage_error(c, &usage, "--threads must be from 1 to 1024");
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
-	return wal ? import_wal(c, s, (unsigned)threads) : import_base(c, s, (unsigned)threads);
+	return wal ? import_wal(c, s, (unsigned)threads) : import_base(c, s, (unsigned)threads, tags_text);
 }

@@ -28,7 +28,7 @@ static const char *property_text(const struct snapshot *s, const char *key)
 	return p && p->type == PROPERTY_TEXT ? p->text : "-";
 }
 
-static const bool right[] = {false, false, false, false, false, true, true, true};
+static const bool right[] = {false, false, false, false, false, true, true, true, false};
 
 static void add_row(struct table *t, const struct snapshot *s)
 {
@@ -43,6 +43,7 @@ static void add_row(struct table *t, const struct snapshot *s)
 	table_add(t, files);
 	table_add(t, cmd_size_text(s->logical_bytes, logical));
 	table_add(t, cmd_size_text(s->stored_bytes, stored));
+	table_add(t, property_text(s, "tags"));
 }
 
 /* Loads each in turn and hands it on: as a row, or as JSON after `sep`. */
@@ -78,7 +79,7 @@ static int print_list(
 static void add_heading(struct table *t)
 {
 	static const char *const names[] = {
-		"cluster", "kind", "id", "end", "version", "files", "size", "added"};
+		"cluster", "kind", "id", "end", "version", "files", "size", "added", "tags"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		table_add(t, names[i]);

@@ -11,6 +11,7 @@
 
 struct reading {
 	struct config *c;
+	struct retention_sets sets; /* of this file */
 	FILE *f;
 	int lines;
 	int too_long; /* the line that did not fit libinih's buffer, or 0 */
@@ -40,6 +41,26 @@ static char **slot(struct config *c, const char *key)
 	return NULL;
 }
 
+/* libinih cuts a longer section's name without a word (MAX_SECTION, ini.c). */
+#define SECTION_MAX 48
+
+static int on_rule(struct reading *r, const char *section, const char *key, const char *value)
+{
+	struct retention_set *set;
+	struct err e = {0};
+	int c;
+
+	if (strlen(section) > SECTION_MAX)
+		c = err_set(&e, -EINVAL, "the name of a section has at most %d characters", SECTION_MAX);
+	else
+		c = retention_section(&r->sets, section, &set, &e);
+	if (!c)
+		c = retention_add(&set->rules, key, value, &e);
+	if (c < 0)
+		snprintf(r->why, sizeof(r->why), "%.*s", (int)sizeof(r->why) - 1, e.text);
+	return c == 0;
+}
+
 /* libinih's handler: 1 is fine, 0 makes this line the error that ini_parse_file returns. */
 static int on_key(void *arg, const char *section, const char *key, const char *value)
 {
@@ -49,9 +70,11 @@ static int on_key(void *arg, const char *section, const char *key, const char *v
 	if (r->why[0])
 		return 0;
 	r->why_line = r->lines;
+	if (!strncmp(section, "retention", 9))
+		return on_rule(r, section, key, value);
 	if (strcmp(section, "pgstrata")) {
-		snprintf(r->why, sizeof(r->why), "\"%s\" stands %s%s%s, not in [pgstrata]", key,
-			*section ? "in [" : "before any section", section, *section ? "]" : "");
+		snprintf(r->why, sizeof(r->why), "\"%s\" stands %s%s%s, not in [pgstrata] or [retention]",
+			key, *section ? "in [" : "before any section", section, *section ? "]" : "");
 		return 0;
 	}
 	if (!where) {
@@ -86,29 +109,48 @@ static char *next_line(char *line, int room, void *arg)
 	return NULL;
 }
 
+/* The file's sections replace those of files that were read before. */
+static int take_sets(struct config *c, struct retention_sets *from)
+{
+	for (size_t i = 0; i < from->n; i++) {
+		int r = retention_put(&c->retention, &from->v[i]);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int read_stream(struct reading *r, const char *path, struct err *e)
+{
+	int line = ini_parse_stream(next_line, r, on_key, r);
+
+	if (ferror(r->f))
+		return err_sys(e, -EIO, "config file %s", path);
+	if (r->too_long && line <= 0)
+		return err_set(
+			e, -EINVAL, "config file %s, line %d: more than 198 characters", path, r->too_long);
+	if (line > 0)
+		return err_set(e, -EINVAL, "config file %s, line %d: %s", path, line,
+			r->why[0] && r->why_line == line ? r->why
+							 : "this is neither a [section] nor KEY = VALUE");
+	if (line < 0 || take_sets(r->c, &r->sets) < 0)
+		return err_sys(e, -ENOMEM, "config file %s", path);
+	return 0;
+}
+
 int config_read(const char *path, struct config *c, struct err *e)
 {
 	struct reading r = {.c = c};
-	int line, failed;
+	int result;
 
 	r.f = fopen(path, "re");
 	if (!r.f)
 		return errno == ENOENT ? -ENOENT : err_sys(e, -errno, "config file %s", path);
-	line = ini_parse_stream(next_line, &r, on_key, &r);
-	failed = ferror(r.f);
+	result = read_stream(&r, path, e);
 	fclose(r.f);
-	if (failed)
-		return err_sys(e, -EIO, "config file %s", path);
-	if (r.too_long && line <= 0)
-		return err_set(
-			e, -EINVAL, "config file %s, line %d: more than 198 characters", path, r.too_long);
-	if (line < 0)
-		return err_sys(e, -ENOMEM, "config file %s", path);
-	if (line > 0)
-		return err_set(e, -EINVAL, "config file %s, line %d: %s", path, line,
-			r.why[0] && r.why_line == line ? r.why
-						       : "this is neither a [section] nor KEY = VALUE");
-	return 0;
+	retention_sets_release(&r.sets);
+	return result;
 }
 
 void config_release(struct config *c)
@@ -116,5 +158,6 @@ void config_release(struct config *c)
 	free(c->repo);
 	free(c->cluster);
 	free(c->cache_dir);
+	retention_sets_release(&c->retention);
 	*c = (struct config){0};
 }

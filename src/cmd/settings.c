@@ -67,6 +67,7 @@ int settings_apply(struct cmd_context *c, const struct settings *s, struct err *
 	c->config_repo = MOVE(cfg.repo);
 	c->config_cluster = MOVE(cfg.cluster);
 	c->config_cache_dir = MOVE(cfg.cache_dir);
+	c->retention = cfg.retention;
 	if (r < 0)
 		return r;
 	c->repo = s->repo ? s->repo : c->env.repo ? c->env.repo : c->config_repo;
@@ -90,6 +91,7 @@ void cmd_context_release(struct cmd_context *c)
 	free(c->config_cluster);
 	free(c->config_cache_dir);
 	free(c->made_cache_dir);
+	retention_sets_release(&c->retention);
 	c->log = NULL;
 	c->config_repo = c->config_cluster = c->config_cache_dir = c->made_cache_dir = NULL;
 }

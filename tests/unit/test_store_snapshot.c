@@ -393,6 +393,7 @@ START_TEST(json)
 	char *text;
 
 	snapshot_put_text(s, "odd", "caf\xe9");
+	snapshot_put_text(s, "tags", " monthly-close  x \xe9");
 	snapshot_put_text(s, "id", "not this one");
 	snapshot_put_number(s, "files", 1);
 	ck_assert_int_eq(snapshot_put_text(s, "Key", "x"), -EINVAL);
@@ -416,7 +417,10 @@ START_TEST(json)
 	ck_assert_int_eq(json_integer_value(json_object_get(o, "timeline")), 300);
 	ck_assert(json_is_true(json_object_get(o, "data_checksums")));
 	ck_assert(json_is_null(json_object_get(o, "database")));
-	ck_assert(json_is_array(json_object_get(o, "tags")));
+	ck_assert_uint_eq(json_array_size(json_object_get(o, "tags")), 3);
+	ck_assert_str_eq(json_string_value(json_array_get(json_object_get(o, "tags"), 0)), "monthly-close");
+	ck_assert_str_eq(json_string_value(json_array_get(json_object_get(o, "tags"), 1)), "x");
+	ck_assert_str_eq(json_string_value(json_array_get(json_object_get(o, "tags"), 2)), "\xef\xbf\xbd");
 	ck_assert_int_eq(json_integer_value(json_object_get(o, "logical_bytes")), 123456789012);
 	ck_assert_int_eq(json_integer_value(json_object_get(o, "files")), 900);
 	json_decref(o);
@@ -431,6 +435,7 @@ START_TEST(json)
 	ck_assert_ptr_nonnull(o);
 	ck_assert(json_is_null(json_object_get(o, "start_time")));
 	ck_assert(json_is_null(json_object_get(o, "parent")));
+	ck_assert(json_is_array(json_object_get(o, "tags")) && !json_array_size(json_object_get(o, "tags")));
 	json_decref(o);
 	free(text);
 	snapshot_free(s);

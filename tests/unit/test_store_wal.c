@@ -243,6 +243,51 @@ START_TEST(listing)
 END_TEST
 
 /* Any changed, lost or added byte of the object is an error that names it, or does not matter; never other bytes. */
+/* A file goes with its note, others stay, and who has it open reads on. */
+START_TEST(removing)
+{
+	uint8_t *p = make(SEGMENT, 7), *out = malloc(SEGMENT);
+	struct wal_list l = {0};
+	struct file *f;
+	void *note;
+	size_t len;
+	bool known;
+
+	ck_assert_int_eq(put(NAME, p, SEGMENT, &known), 0);
+	ck_assert_int_eq(put(NAME ".partial", p, SEGMENT, &known), 0);
+	ck_assert_int_eq(put("00000002.history", p, 100, &known), 0);
+	ck_assert_int_eq(wal_note_put(store, "main", NAME, "x", 1, &why), 0);
+	ck_assert_int_eq(wal_note_put(store, "main", NAME ".partial", "y", 1, &why), 0);
+	ck_assert_int_eq(wal_open(store, "main", NAME, &f, &why), 0);
+	ck_assert_msg(wal_remove(store, "main", NAME, &why) == 0, "%s", why.text);
+	ck_assert_int_eq(wal_stat(store, "main", NAME, &(struct wal_info){0}, &why), -ENOENT);
+	ck_assert_int_eq(wal_note_get(store, "main", NAME, &note, &len, &why), -ENOENT);
+	ck_assert_int_eq(file_read(f, 0, out, SEGMENT, &why), SEGMENT);
+	ck_assert_mem_eq(out, p, SEGMENT);
+	file_free(f);
+	ck_assert_int_eq(wal_list(store, "main", "0000000100000000", &l, &why), 0);
+	ck_assert_uint_eq(l.n, 1);
+	ck_assert_str_eq(l.v[0].name, NAME ".partial");
+	wal_list_free(&l);
+	ck_assert_int_eq(wal_note_get(store, "main", NAME ".partial", &note, &len, &why), 0);
+	free(note);
+	ck_assert_int_eq(wal_remove(store, "main", "00000002.history", &why), 0);
+	/* Again, with a note that was left alone; another cluster's; no name at all. */
+	ck_assert_int_eq(wal_note_put(store, "main", NAME, "x", 1, &why), 0);
+	ck_assert_int_eq(wal_remove(store, "main", NAME, &why), -ENOENT);
+	ck_assert_ptr_nonnull(strstr(why.text, NAME));
+	ck_assert_int_eq(wal_note_get(store, "main", NAME, &note, &len, &why), -ENOENT);
+	ck_assert_int_eq(wal_remove(store, "other", NAME ".partial", &why), -ENOENT);
+	ck_assert_int_eq(wal_remove(store, "main", "../x", &why), -EINVAL);
+	/* What is gone can come again, with other content. */
+	p[0] ^= 1;
+	ck_assert_int_eq(put(NAME, p, SEGMENT, &known), 0);
+	check_content(NAME, p, SEGMENT);
+	free(p);
+	free(out);
+}
+END_TEST
+
 START_TEST(damage)
 {
 	const size_t n = 2200000;
@@ -311,6 +356,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, refused_names, 0, 9);
 	tcase_add_test(t, absent);
 	tcase_add_test(t, listing);
+	tcase_add_test(t, removing);
 	tcase_add_test(t, damage);
 	suite_add_tcase(s, t);
 	return s;

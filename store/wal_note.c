@@ -65,15 +65,44 @@ int wal_note_put(
 	return r < 0 && r != -ENOENT ? r : put(s, object, &b, e);
 }
 
+int wal_note_decode(const uint8_t id[16], const char *object, const void *p, size_t n, const uint8_t **ret,
+	size_t *ret_len, struct err *e)
+{
+	struct cur c = cur_of(p, n), end;
+	const uint8_t *magic, *whose;
+	uint32_t version, len;
+
+	if (n < HEAD + CRC)
+		return err_set(e, -EBADMSG, "object %s: truncated", object);
+	c.end -= CRC;
+	end = cur_of(c.end, CRC);
+	if (cur_u32(&end) != crc32c(0, p, n - CRC))
+		return err_set(e, -EBADMSG, "object %s: its checksum is wrong", object);
+	magic = cur_bytes(&c, 8);
+	version = cur_u32(&c);
+	len = cur_u32(&c);
+	whose = cur_bytes(&c, 16);
+	if (memcmp(magic, MAGIC, 8) != 0)
+		return err_set(e, -EBADMSG, "object %s: not a note", object);
+	if (version != VERSION)
+		return err_set(e, -EOPNOTSUPP, "object %s: version %u, which needs a newer pgstrata", object,
+			version);
+	if (memcmp(whose, id, 16) != 0)
+		return err_set(e, -EBADMSG, "object %s: it belongs to another repository", object);
+	if (len != cur_left(&c))
+		return err_set(e, -EBADMSG, "object %s: its length contradicts its object's", object);
+	*ret = c.p;
+	*ret_len = len;
+	return 0;
+}
+
 int wal_note_get(
 	struct store *s, const char *cluster, const char *name, void **ret, size_t *ret_len, struct err *e)
 {
 	_cleanup_(freep) uint8_t *p = NULL;
 	char object[WAL_OBJECT_NAME];
-	const uint8_t *magic, *id;
-	uint32_t version, len;
-	struct cur c, end;
-	size_t n = 0;
+	const uint8_t *note = NULL;
+	size_t n = 0, len = 0;
 	int r = wal_object_name(object, TREE, cluster, name, e);
 
 	if (!r)
@@ -82,28 +111,11 @@ int wal_note_get(
 		return err_set(e, r, "there is no note on %s in cluster \"%s\"", name, cluster);
 	if (r == -EFBIG)
 		return err_set(e, -EBADMSG, "object %s: it is too long for a note", object);
+	if (!r)
+		r = wal_note_decode(s->id, object, p, n, &note, &len, e);
 	if (r < 0)
 		return r;
-	if (n < HEAD + CRC)
-		return err_set(e, -EBADMSG, "object %s: truncated", object);
-	end = cur_of(p + n - CRC, CRC);
-	if (cur_u32(&end) != crc32c(0, p, n - CRC))
-		return err_set(e, -EBADMSG, "object %s: its checksum is wrong", object);
-	c = cur_of(p, n - CRC);
-	magic = cur_bytes(&c, 8);
-	version = cur_u32(&c);
-	len = cur_u32(&c);
-	id = cur_bytes(&c, sizeof(s->id));
-	if (memcmp(magic, MAGIC, 8) != 0)
-		return err_set(e, -EBADMSG, "object %s: not a note", object);
-	if (version != VERSION)
-		return err_set(e, -EOPNOTSUPP, "object %s: version %u, which needs a newer pgstrata", object,
-			version);
-	if (memcmp(id, s->id, sizeof(s->id)) != 0)
-		return err_set(e, -EBADMSG, "object %s: it belongs to another repository", object);
-	if (len != cur_left(&c))
-		return err_set(e, -EBADMSG, "object %s: its length contradicts its object's", object);
-	memmove(p, p + HEAD, len);
+	memmove(p, note, len);
 	p[len] = 0;
 	*ret = MOVE(p);
 	*ret_len = len;

@@ -61,6 +61,51 @@ START_TEST(test_sizes)
 }
 END_TEST
 
+START_TEST(test_durations)
+{
+	static const struct {
+		const char *text;
+		int r;
+		uint64_t sec;
+		const char *said;
+	} cases[] = {
+		{"0s", 0, 0, "0s"},
+		{"90s", 0, 90, "1m30s"},
+		{"15m", 0, 900, "15m"},
+		{"26h", 0, 93600, "1d2h"},
+		{"7d", 0, 604800, "7d"},
+		{"2w", 0, 1209600, "14d"},
+		{"1h30m", 0, 5400, "1h30m"},
+		{"1d1s", 0, 86401, "1d"},
+		{"30500568904943w", 0, 18446744073709526400u, "213503982334601d"},
+		{"30500568904944w", -EINVAL, 0, NULL},
+		{"18446744073709551616s", -EINVAL, 0, NULL},
+		{"", -EINVAL, 0, NULL},
+		{"15", -EINVAL, 0, NULL},
+		{"m", -EINVAL, 0, NULL},
+		{"1h30", -EINVAL, 0, NULL},
+		{"-1h", -EINVAL, 0, NULL},
+		{" 1h", -EINVAL, 0, NULL},
+		{"1 h", -EINVAL, 0, NULL},
+		{"1.5h", -EINVAL, 0, NULL},
+		{"1y", -EINVAL, 0, NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[DURATION_TEXT];
+		uint64_t sec = 0;
+		struct err e = {0};
+		int r = cmd_parse_duration(cases[i].text, &sec, &e);
+
+		ck_assert_msg(
+			r == cases[i].r && sec == cases[i].sec, "%s: %d, %" PRIu64, cases[i].text, r, sec);
+		ck_assert(r == 0 || strstr(e.text, cases[i].text));
+		if (r == 0)
+			ck_assert_str_eq(cmd_duration_text(sec, text), cases[i].said);
+	}
+}
+END_TEST
+
 START_TEST(test_size_text)
 {
 	static const struct {
@@ -394,6 +439,7 @@ static Suite *suite(void)
 	TCase *c = tcase_create("cmd");
 
 	tcase_add_test(c, test_sizes);
+	tcase_add_test(c, test_durations);
 	tcase_add_test(c, test_size_text);
 	tcase_add_test(c, test_forms);
 	tcase_add_test(c, test_words);

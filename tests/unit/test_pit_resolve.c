@@ -501,7 +501,9 @@ START_TEST(streamed)
 		      PF_SEG - in, &e),
 		&e);
 	look_again();
-	ck_assert_uint_gt(resolve(pf_target("latest")).to.v, p.after[4]);
+	point = resolve(pf_target("latest"));
+	ck_assert_uint_gt(point.to.v, p.after[4]);
+	pit_point_release(&point);
 	pf_archive(f.s, &p.w, no, no + 2);
 	fx_ok(wal_partial_remove(f.s, "main", name, &e), &e);
 	look_again();

@@ -27,7 +27,6 @@
 #define SLOTS_MAX 64
 
 CLEANUP_DEFINE(struct upload, upload_free)
-CLEANUP_DEFINE(struct pool, pool_free)
 CLEANUP_DEFINE(struct digester, digester_free)
 
 struct slot {

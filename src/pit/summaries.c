@@ -14,8 +14,6 @@
 #include "src/pit/pages.h"
 #include "store/wal.h"
 
-CLEANUP_DEFINE(struct file, file_free)
-
 /* The longest record with its pages' headers, rounded up. */
 #define BACK_MAX ((uint64_t)WAL_RECORD_MAX + (64u << 20))
 #define BACK_FIRST 4 /* pages tried first */

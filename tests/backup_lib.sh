@@ -28,7 +28,9 @@ server_new() {
 
 # load_start DIR SECONDS [CLIENTS]: pgbench in the background; LOAD is its process.
 load_start() {
-	pg_run "$1" pgbench -n -c "${3:-2}" -T "$2" postgres >"$SCRATCH/load.log" 2>&1 &
+	# Not by pg_run: a function in the background is a shell, and killing that would leave its child.
+	PGHOST=${PG_SOCKET[$1]} PGPORT=${PG_PORT[$1]} PGUSER=postgres \
+		"$PG_BIN/pgbench" -n -c "${3:-2}" -T "$2" postgres >"$SCRATCH/load.log" 2>&1 &
 	LOAD=$!
 	cleanup_push load_stop "$LOAD"
 }

@@ -51,11 +51,10 @@ wait "$A" || fail "a backup beside another"
 assert_eq "$(count_snapshots)" 3 snapshots
 load_stop "$LOAD"
 
-# Backups of a quiet server, one after the other: the second has nothing new but WAL and a few pages.
-pg_sql "$SRC" -c VACUUM -c CHECKPOINT
+# Backups of a quiet server, one after the other: the second has nothing new but a little WAL and its manifest.
 backup_take "$SRC"
 backup_take "$SRC"
-assert_ok test "$(field "$ID" stored_bytes)" -lt $(($(field "$ID" logical_bytes) / 100))
+assert_ok test "$(field "$ID" stored_bytes)" -lt $(($(field "$ID" logical_bytes) / 2000))
 
 for id in "$FIRST" "$(cat "$SCRATCH/a")" "$(cat "$SCRATCH/b")" "$ID"; do
 	dir=$MNT/main/backups/$id

@@ -66,6 +66,35 @@ static void driver_init(void *userdata, struct fuse_conn_info *conn)
 
 /* ---- names and attributes ---- */
 
+struct unwanted {
+	struct fs *fs;
+	uint64_t parent;
+	char name[];
+};
+
+/* Not within a request: the kernel may hold the directory's lock for that, and wants it here. */
+static void let_go(void *arg, unsigned worker)
+{
+	struct unwanted *u = arg;
+
+	(void)worker;
+	fuse_lowlevel_notify_inval_entry(u->fs->session, u->parent, u->name, strlen(u->name));
+	free(u);
+}
+
+void driver_let_go(struct fs *fs, uint64_t parent, const char *name)
+{
+	struct unwanted *u = fs->session ? malloc(sizeof(*u) + strlen(name) + 1) : NULL;
+
+	if (!u)
+		return;
+	u->fs = fs;
+	u->parent = parent;
+	strcpy(u->name, name);
+	if (!handles_try_submit(fs->handles, let_go, u))
+		free(u);
+}
+
 /* For how long the kernel may keep what the flag `brief` is about. */
 static double timeout(const struct node *n, enum node_flag brief)
 {

@@ -66,6 +66,11 @@ int handles_new(const struct handle_options *o, struct handles **ret)
 	return 0;
 }
 
+bool handles_try_submit(struct handles *hs, pool_fn *fn, void *arg)
+{
+	return pool_try_submit(hs->pool, fn, arg);
+}
+
 void handle_hold(struct handle *h)
 {
 	atomic_fetch_add(&h->refs, 1);

@@ -1,10 +1,12 @@
 /* Open files: a file of the store, and what is read ahead for whoever has it open. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "fs/node.h"
+#include "src/base/pool.h"
 #include "store/file.h"
 
 struct handle;
@@ -19,6 +21,9 @@ int handles_new(const struct handle_options *o, struct handles **ret); /* -ENOME
 /* Closes also what is still open: at an unmount by force nobody else does. No other call may be running. Fine
  * on NULL. */
 void handles_free(struct handles *hs);
+
+/* Gives a short piece of work to the threads that read ahead; false when they have enough. */
+bool handles_try_submit(struct handles *hs, pool_fn *fn, void *arg);
 
 /* Takes f over, also when it fails (-ENOMEM). */
 int handle_new(struct handles *hs, const struct node *n, struct file *f, struct handle **ret);

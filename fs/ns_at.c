@@ -5,8 +5,9 @@
  * again after a second, and becomes another directory, with another number, when it leads elsewhere. Another spelling of
  * the same moment is another directory, since a directory can have one name only.
  *
- * Bounds: POINTS_MAX points are remembered; beyond that the one goes that was not asked for longest, and that neither
- * the kernel knows nor anybody has open (ns_object.held). What is listed is remembered for good, by name and number: it
+ * Bounds: beyond POINTS_MANY points, each new one sends away the one that was not looked up longest: the kernel is asked to
+ * forget it, and when it has, and nobody has anything of it open (ns_object.held), it goes. There are never more than
+ * POINTS_MAX. What is listed is remembered for good, by name and number: it
  * grows by a few lines a day. Nothing listed is resolved before it is looked up.
  *
  * Invariant: what is below a target never changes. Non-goal: deciding what can be reached (src/pit). */
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/driver.h"
 #include "fs/fs.h"
 #include "fs/listing.h"
 #include "fs/ns_point.h"
@@ -23,7 +25,8 @@
 #include "src/base/clock.h"
 
 #define LISTED_MAX 300
-#define POINTS_MAX 1024
+#define POINTS_MANY 512
+#define POINTS_MAX 4096
 #define FRESH UINT64_C(1000000000) /* nanoseconds that `latest` is good for */
 
 /* A name of the listing: only its number. */
@@ -35,7 +38,8 @@ struct listed {
 
 /* A target that was resolved. */
 struct point {
-	char *name; /* NULL: an older `latest`, which goes as soon as nobody holds it */
+	char *name;   /* NULL: an older `latest` */
+	bool leaving; /* goes as soon as nobody holds it */
 	struct ns_object *snapshot;
 	uint64_t resolved, used; /* clock_mono_ns */
 	/* What tells one `latest` from the next. */
@@ -178,38 +182,43 @@ static bool is_good(const struct point *p)
 static void hand_out(struct point *p, struct node *ret)
 {
 	p->used = clock_mono_ns();
+	p->leaving = false;
 	p->snapshot->ops->self(p->snapshot, ret);
 	ns_hold(p->snapshot);
 	ret->flags |= NODE_HELD | (is_latest(p) ? NODE_BRIEF_NAME : 0);
 }
 
-/* Ends what nobody holds: every older `latest`, and when the table is full the point that was not used longest. The lock is
- * held, and nodes are handed out under it, so that what is not held here cannot be any more. */
+/* Ends what is leaving and not held. The lock is held, and nodes are handed out under it, so that what is not held here
+ * cannot be any more. */
+static void sweep(struct ns_at *a)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < a->n; i++) {
+		if (a->points[i].leaving && !atomic_load(&a->points[i].snapshot->held))
+			point_release(&a->points[i]);
+		else
+			a->points[kept++] = a->points[i];
+	}
+	a->n = kept;
+}
+
+/* Room for one more. The lock is held. */
 static int make_room(struct ns_at *a, struct err *e)
 {
 	struct point *oldest = NULL;
 
-	for (size_t i = a->n; i-- > 0;) {
-		struct point *p = &a->points[i];
-
-		if (atomic_load(&p->snapshot->held))
-			continue;
-		if (!p->name) {
-			point_release(p);
-			*p = a->points[--a->n];
-			oldest = NULL;
-			i = a->n;
-		} else if (!oldest || p->used < oldest->used) {
-			oldest = p;
-		}
+	for (size_t i = 0; a->n >= POINTS_MANY && i < a->n; i++)
+		if (!a->points[i].leaving && (!oldest || a->points[i].used < oldest->used))
+			oldest = &a->points[i];
+	if (oldest) {
+		oldest->leaving = true;
+		driver_let_go(a->obj.fs, a->ino, oldest->name);
 	}
-	if (a->n < POINTS_MAX)
-		return 0;
-	if (!oldest)
-		return err_set(e, -ENOMEM, "%u points in time are in use; no more can be", POINTS_MAX);
-	point_release(oldest);
-	*oldest = a->points[--a->n];
-	return 0;
+	sweep(a);
+	return a->n < POINTS_MAX
+		       ? 0
+		       : err_set(e, -ENOMEM, "%u points in time are in use; no more can be", POINTS_MAX);
 }
 
 static bool same_way(const struct point *p, const struct pit_point *way)
@@ -251,6 +260,7 @@ static int add(struct ns_at *a, const char *name, const struct pit_point *way, s
 	if (p) {
 		free(p->name);
 		p->name = NULL;
+		p->leaving = true;
 	}
 	if (!copy || !backup)
 		return err_set(e, -ENOMEM, "no memory for %s", name);

@@ -198,12 +198,13 @@ int mount_run(struct store *s, const struct mount_options *o, mount_ready_fn *re
 			err_sys(e, r, "serving %s", o->mountpoint);
 		fuse_session_unmount(se); /* unless it is done */
 	}
-	if (se) {
+	if (se)
 		fuse_remove_signal_handlers(se);
-		fuse_session_destroy(se);
-	}
-	fuse_set_log_func(NULL);
+	/* Its threads may still talk to the session. */
 	fs_release(&fs);
+	if (se)
+		fuse_session_destroy(se);
+	fuse_set_log_func(NULL);
 	return r;
 }
 

@@ -97,6 +97,22 @@ for target in 2001-01-01T00-00-00Z 2199-01-01T00-00-00Z name-nobody xid-40000000
 	grep -qF "main/at/$target: " "$LOG" || fail "the log says nothing about $target"
 done
 
+# ---- more points than are remembered -----------------------------------------------------------------------------------------
+
+# Spellings of one moment: each is a directory of its own, and what nobody holds goes.
+pid=$(mount_pid "$MNT")
+exec {held}<"$AT/$time_100/data"
+number=$(stat -L -c %i "/proc/$$/fd/$held")
+for ((i = 0; i < 1500; i++)); do
+	printf '%s/%s%03dZ/data/recovery.signal\0' "$AT" "${time_100%Z}" "$((i % 1000))"
+	printf '%s/%s%03d+00/data/recovery.signal\0' "$AT" "${time_100%Z}" "$((i % 1000))"
+done | xargs -0 stat -c %s | sort | uniq -c | tr -s ' ' >"$SCRATCH/count"
+assert_eq "$(cat "$SCRATCH/count")" ' 3000 0' 'points'
+assert_eq "$(stat -c %i "$AT/$time_100/data")" "$number" 'number of what was held'
+assert_ok test -e "/proc/$$/fd/$held/recovery.signal"
+exec {held}<&-
+note "peak memory of the mount: $(awk '/^VmHWM/ { print int($2 / 1024) }' "/proc/$pid/status") MiB"
+
 # ---- recovery ----------------------------------------------------------------------------------------------------------------
 
 # recovered TARGET QUERY ANSWER: a copy of at/TARGET, started, answers so.

@@ -130,7 +130,7 @@ taken() {
 	note "$what: $(((to - from) / 1000000)) ms"
 	[ $((to - from)) -lt $((limit * 1000000000)) ] || fail "$what took $(((to - from) / 1000000)) ms"
 }
-list_names() { LC_ALL=C ls -f "$WAL" | grep -c '^00000009' >"$SCRATCH/count"; }
+list_names() { find "$WAL" -name '00000009*' -printf x | wc -c >"$SCRATCH/count"; }
 list_long() { find "$WAL" -name '00000009*' -type f -size 16384k -printf x | wc -c >"$SCRATCH/count"; }
 stat_some() {
 	local i

@@ -70,6 +70,7 @@ pg_sql "$DATA" -c 'INSERT INTO t VALUES (1002)'
 moved() { [ "$(in_mount stat -c %i "$LATEST/")" != "$number" ]; }
 within 10 'another latest' moved
 assert_match "$(in_mount cat "$LATEST/info.json")" '"partial": true'
+assert_ok in_mount "$PG_BIN/pg_verifybackup" -q -n "$LATEST/data"
 assert_eq "$(in_mount cat "$LATEST/data/postgresql.auto.conf")" "$before" 'settings'
 
 # recovered ANSWER: a copy of latest has as many rows.

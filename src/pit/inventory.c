@@ -52,7 +52,7 @@ struct shelf {
 	size_t n_histories;
 	struct backup **backups; /* those that were ever seen */
 	size_t n_backups;
-	char **texts; /* of histories that cannot be read */
+	char **texts; /* why histories and backups cannot be read */
 	size_t n_texts;
 };
 
@@ -196,6 +196,20 @@ const struct partial *inventory_partial(const struct inventory *i, struct tli t,
 		if (i->partials[k].tli.v == t.v && i->partials[k].no.v == no.v)
 			return &i->partials[k];
 	return NULL;
+}
+
+/* A text that lives as long as the shelf. 1: it is new. */
+static int keep_text(struct shelf *f, const char *text, const char **ret)
+{
+	for (size_t i = 0; i < f->n_texts; i++)
+		if (!strcmp(f->texts[i], text)) {
+			*ret = f->texts[i];
+			return 0;
+		}
+	if (!grow(&f->texts, f->n_texts, sizeof(*f->texts)) || !(f->texts[f->n_texts] = strdup(text)))
+		return -ENOMEM;
+	*ret = f->texts[f->n_texts++];
+	return 1;
 }
 
 /* ---- groups ---- */
@@ -356,6 +370,15 @@ static int load_backup(struct shelf *f, const char *id, const struct backup **re
 	return 0;
 }
 
+/* Listings come every second. */
+static void warn_once(struct shelf *f, const char *id, const char *why)
+{
+	const char *kept;
+
+	if (keep_text(f, why, &kept) > 0)
+		log_msg(f->log, LOG_LEVEL_WARNING, "backup %s is passed over: %s", id, why);
+}
+
 /* A snapshot that cannot be read is one backup less, not the end. */
 static int add_backups(struct shelf *f, struct inventory *i, struct err *e)
 {
@@ -374,8 +397,7 @@ static int add_backups(struct shelf *f, struct inventory *i, struct err *e)
 		if (r2 == -ENOMEM)
 			r = err_sys(e, r2, "backups");
 		else if (r2 < 0)
-			log_msg(f->log, LOG_LEVEL_WARNING, "backup %s is passed over: %s", l.refs[k].id,
-				why.text);
+			warn_once(f, l.refs[k].id, why.text);
 		else
 			i->n_backups++;
 	}
@@ -384,19 +406,6 @@ static int add_backups(struct shelf *f, struct inventory *i, struct err *e)
 }
 
 /* ---- timelines ---- */
-
-static int keep_text(struct shelf *f, const char *text, const char **ret)
-{
-	for (size_t i = 0; i < f->n_texts; i++)
-		if (!strcmp(f->texts[i], text)) {
-			*ret = f->texts[i];
-			return 0;
-		}
-	if (!grow(&f->texts, f->n_texts, sizeof(*f->texts)) || !(f->texts[f->n_texts] = strdup(text)))
-		return -ENOMEM;
-	*ret = f->texts[f->n_texts++];
-	return 0;
-}
 
 static int add_history(struct shelf *f, struct timeline *t, struct err *e)
 {

@@ -1,5 +1,6 @@
 /* What can be recovered at all, what a listing shows, and the settings and JSON of a point. */
 #include <jansson.h>
+#include <pthread.h>
 
 #include "tests/unit/pit_fixture.h"
 
@@ -362,6 +363,70 @@ START_TEST(json)
 }
 END_TEST
 
+/* ---- many at once ---- */
+
+static void *ask(void *arg)
+{
+	static const char *const texts[] = {"latest", "xid-703", "name-hour 6", "2026-01-01T05:00:00Z",
+		"lsn-0/1000100", "name-none", "xid-9", "latest@1"};
+	uint64_t seed = (uint64_t)(uintptr_t)arg;
+
+	for (int i = 0; i < 60; i++) {
+		struct target t;
+		struct pit_point p;
+		struct pit_window w;
+		struct err why = {0};
+
+		if (target_parse(texts[check_rand_below(&seed, 8)], &t, &why) < 0)
+			return "no target";
+		if (pit_resolve(pit, &t, &p, &why) == 0)
+			pit_point_release(&p);
+		if (i % 10)
+			continue;
+		if (pit_window(pit, &w, &why) < 0 || !w.open)
+			return "no window";
+		pit_window_release(&w);
+	}
+	return NULL;
+}
+
+START_TEST(threads)
+{
+	struct hours h = hours();
+	pthread_t t[4];
+
+	hours_backups(&h);
+	pf_archive_all(f.s, &h.w);
+	for (uintptr_t i = 0; i < 4; i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, ask, (void *)(i + 1)), 0);
+	for (int i = 0; i < 4; i++) {
+		void *why;
+
+		ck_assert_int_eq(pthread_join(t[i], &why), 0);
+		ck_assert_msg(!why, "%s", (char *)why);
+	}
+	hours_free(&h);
+}
+END_TEST
+
+/* A snapshot that is damaged is one backup less. */
+START_TEST(damaged_backup)
+{
+	struct hours h = hours();
+	struct pit_window w;
+	char path[200];
+
+	hours_backups(&h);
+	pf_archive_all(f.s, &h.w);
+	snprintf(path, sizeof(path), "snapshots/main/base/%s", h.id[1]);
+	fx_replace(f.repo, path, "rubbish", 7);
+	w = window();
+	ck_assert(w.open && w.backups == 1 && w.from_lsn.v == h.stop[0]);
+	pit_window_release(&w);
+	hours_free(&h);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("pit window");
@@ -373,6 +438,8 @@ static Suite *suite(void)
 	tcase_add_test(t, holes);
 	tcase_add_test(t, archive_begins_late);
 	tcase_add_test(t, listing);
+	tcase_add_test(t, threads);
+	tcase_add_test(t, damaged_backup);
 	tcase_add_test(t, settings);
 	tcase_add_test(t, json);
 	suite_add_tcase(s, t);

@@ -42,7 +42,7 @@ static unsigned flush_ms(const struct receiver *r)
 {
 	unsigned ms = r->o->flush_ms ? r->o->flush_ms : FLUSH_MS;
 
-	return r->o->synchronous && ms > SYNC_MS ? SYNC_MS : ms;
+	return r->synchronous && ms > SYNC_MS ? SYNC_MS : ms;
 }
 
 /* How long to wait for a message: not at all for the pause that a synchronous receiver flushes in. */
@@ -51,7 +51,7 @@ static unsigned wait_ms(const struct receiver *r, uint64_t now, uint64_t told_ns
 	uint64_t due = told_ns + STATUS_MS * MS;
 
 	if (r->g.since_ns) {
-		if (r->o->synchronous)
+		if (r->synchronous)
 			return 0;
 		if (r->g.since_ns + flush_ms(r) * MS < due)
 			due = r->g.since_ns + flush_ms(r) * MS;
@@ -64,7 +64,7 @@ static bool flush_is_due(const struct receiver *r, const struct replication_mess
 	if (!r->g.since_ns)
 		return false;
 	return now >= r->g.since_ns + flush_ms(r) * MS || (m->kind == REPLICATION_KEEPALIVE && m->reply) ||
-	       (m->kind == REPLICATION_IDLE && r->o->synchronous) ||
+	       (m->kind == REPLICATION_IDLE && r->synchronous) ||
 	       (r->o->until.v && growing_end(&r->g).v >= r->o->until.v);
 }
 
@@ -139,6 +139,28 @@ static int check_server(struct receiver *r, struct err *e)
 	return n < 0 ? err_wrap(e, n, "the server is not cluster \"%s\"", r->cluster) : 0;
 }
 
+/* A list of names, compared without regard to case, or "*" (src/backend/replication/syncrep.c). */
+static int take_sync_names(
+	void *arg, unsigned column, const char *value, size_t len, bool null, struct err *e)
+{
+	struct receiver *r = arg;
+
+	(void)column;
+	(void)len;
+	(void)e;
+	if (!null && (strchr(value, '*') || strcasestr(value, r->o->server.application)))
+		r->synchronous = true;
+	return 0;
+}
+
+static int find_synchronous(struct receiver *r, struct err *e)
+{
+	r->synchronous = r->o->synchronous;
+	if (r->synchronous || !r->o->server.application)
+		return 0;
+	return replication_command(r->c, take_sync_names, r, e, "SHOW synchronous_standby_names");
+}
+
 /* The server has removed what comes next. Behind the gap is where the slot holds WAL, or where the server is. */
 static int over_gap(struct receiver *r, struct lsn slot_at, struct tli *tli, struct lsn *at, struct err *e)
 {
@@ -193,6 +215,8 @@ static int connection(struct receiver *r, enum outcome *ret, struct err *e)
 		return n;
 	r->server = *replication_server(r->c);
 	n = check_server(r, e);
+	if (!n)
+		n = find_synchronous(r, e);
 	if (!n)
 		n = receive_histories(r, e);
 	if (!n)

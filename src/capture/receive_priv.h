@@ -26,6 +26,7 @@ struct receiver {
 	struct log *log;
 	char slot[SLOT_NAME_MAX]; /* "": none */
 	bool slot_made;		  /* or found; asked once a connection is made */
+	bool synchronous;	  /* asked for, or the server's commits may wait for us */
 	struct replication *c;
 	bool alive; /* the server sent something since it was connected to */
 	struct replication_server server;

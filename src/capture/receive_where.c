@@ -33,6 +33,32 @@ static int fetch_history(struct receiver *r, struct tli t, void **ret, size_t *r
 	return 0;
 }
 
+/* A server that was replaced, and came back. Its WAL has names of its own, so it does no harm. */
+static int look_for_newer(struct receiver *r, struct err *e)
+{
+	char **groups, *end;
+	unsigned long newest = 0;
+	int n = wal_groups(r->store, r->cluster, &groups, e);
+
+	if (n < 0)
+		return n;
+	for (size_t i = 0; groups[i]; i++) {
+		_cleanup_(freep) char *digits = strndup(groups[i], 8);
+		unsigned long t = digits ? strtoul(digits, &end, 16) : 0;
+
+		if (t > newest && strlen(digits) == 8 && !*end)
+			newest = t;
+	}
+	strv_free(groups);
+	if (newest > r->server.tli.v)
+		log_msg(r->log, LOG_LEVEL_WARNING,
+			"the server is on timeline %u, the repository has WAL of timeline %lu: is it the "
+			"right "
+			"server?",
+			r->server.tli.v, newest);
+	return 0;
+}
+
 int receive_histories(struct receiver *r, struct err *e)
 {
 	_cleanup_(freep) void *p = NULL;
@@ -40,7 +66,8 @@ int receive_histories(struct receiver *r, struct err *e)
 	int n = 0;
 
 	timeline_history_free(MOVE(r->history));
-	if (r->server.tli.v > 1)
+	n = look_for_newer(r, e);
+	if (!n && r->server.tli.v > 1)
 		n = fetch_history(r, r->server.tli, &p, &len, e);
 	if (!n)
 		n = timeline_history_parse(p ? p : "", len, r->server.tli, &r->history, e);

@@ -60,7 +60,8 @@ int cmd_receive(struct cmd_context *c, int argc, char **argv)
 		{"flush-interval", 0, "SECONDS", OPTION_TEXT, &interval,
 			"what came is durable after that (default: 1)"},
 		{"synchronous", 0, NULL, OPTION_FLAG, &o.synchronous,
-			"what came is durable at once, for a server whose commits wait for it"},
+			"what came is durable at once, for a server whose commits wait for it (found out "
+			"where\nsynchronous_standby_names has \"pgstrata receive\" or *)"},
 		{"timeout", 0, "SECONDS", OPTION_COUNT, &timeout,
 			"a server that says nothing for so long is taken for dead (default: 60)"},
 		{"skip-gap", 0, NULL, OPTION_FLAG, &o.skip_gap,

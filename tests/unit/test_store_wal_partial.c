@@ -1,4 +1,6 @@
 /* Growing segments: what was appended is there to the byte, however it was cut, merged, doubled or damaged. */
+#include <pthread.h>
+
 #include "src/base/crc32c.h"
 #include "store/wal.h"
 #include "store/wal_partial.h"
@@ -238,6 +240,62 @@ START_TEST(stays_open)
 }
 END_TEST
 
+/* Readers never see a hole, whatever is merged, archived and removed meanwhile. */
+static void *read_on(void *arg)
+{
+	uint8_t *got = malloc(SIZE);
+	unsigned *opened = arg;
+	struct err e = {0};
+
+	for (;;) {
+		struct wal_partial_info info;
+		struct file *f;
+		ssize_t n;
+		int r = wal_partial_open(fx.s, "main", NAME, &f, &info, &e);
+
+		/* Not yet there, or archived. */
+		if (r == -ENOENT && wal_open(fx.s, "main", NAME, &f, NULL) == 0) {
+			file_free(f);
+			break;
+		}
+		if (r == -ENOENT)
+			continue;
+		ck_assert_msg(r == 0, "%s", e.text);
+		n = file_read(f, 0, got, SIZE, &e);
+		ck_assert_msg(n == SIZE, "%s", e.text);
+		ck_assert(!memcmp(got, wal, info.length));
+		file_free(f);
+		++*opened;
+	}
+	free(got);
+	return NULL;
+}
+
+START_TEST(readers)
+{
+	enum { READERS = 3, STEP = 30000 };
+	unsigned opened[READERS] = {0};
+	pthread_t threads[READERS];
+	bool known;
+	int fd;
+
+	for (int i = 0; i < READERS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, read_on, &opened[i]), 0);
+	for (uint64_t at = 0; at < SIZE; at += STEP) {
+		append(at, at + STEP < SIZE ? at + STEP : SIZE);
+		fx_ok(wal_partial_compact(fx.s, "main", NAME, 3, &why), &why);
+	}
+	fd = fx_fd(wal, SIZE);
+	fx_ok(wal_put(fx.s, "main", NAME, fd, SIZE, 1, &known, &why), &why);
+	close(fd);
+	fx_ok(wal_partial_remove(fx.s, "main", NAME, &why), &why);
+	for (int i = 0; i < READERS; i++) {
+		pthread_join(threads[i], NULL);
+		ck_assert_uint_gt(opened[i], 0);
+	}
+}
+END_TEST
+
 /* ---- damage ---- */
 
 static char *object(uint32_t start, uint32_t end)
@@ -389,6 +447,7 @@ static Suite *suite(void)
 	tcase_add_test(t, refused);
 	tcase_add_test(t, names);
 	tcase_add_test(t, stays_open);
+	tcase_add_test(t, readers);
 	suite_add_tcase(s, t);
 	t = tcase_create("damage");
 	tcase_add_checked_fixture(t, set_up, tear_down);

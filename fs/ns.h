@@ -11,8 +11,8 @@
  *	ns_wal        the files of the WAL archive
  *	ns_at         <target>/: a snapshot with an overlay, made by ns_point
  *
- * Objects live until the mount ends, or until nobody holds them. All operations are called from any thread, with no lock held. They
- * return 0 or -errno with a text in *e; whoever calls them logs it. */
+ * Objects live until the mount ends, or until nobody holds them. All operations are called from any thread, with no
+ * lock held. They return 0 or -errno with a text in *e; whoever calls them logs it. */
 #pragma once
 
 #include <stdatomic.h>

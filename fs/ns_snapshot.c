@@ -1,8 +1,8 @@
 /* A snapshot: its tree as the store keeps it, and info.json beside it; as a point in time, with an overlay over data/.
  *
- * Inode numbers: `made` and those after it are the directory itself, info.json, the `latest` that points
- * here, and the overlay's files; the tree has a range of its own, taken when it is first entered, so that listing ten thousand backups
- * loads none of them.
+ * Inode numbers: `made` and those after it are the directory itself, info.json, the `latest` that points here, and
+ * the overlay's files; the tree has a range of its own, taken when it is first entered, so that listing ten thousand
+ * backups loads none of them.
  *
  * Invariant: everything at and below the directory is immutable; once loaded, root and first_ino do not
  * change. What a damaged or hostile tree claims is checked against its directory's claims before it becomes a

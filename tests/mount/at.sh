@@ -39,6 +39,17 @@ rows() {
 }
 ask() { pg_sql "$DATA" -c "$1"; }
 
+# archived_all: until all WAL that there is so far is archived.
+archived_all() {
+	local last i
+	last=$(ask 'SELECT pg_walfile_name(pg_switch_wal())')
+	for ((i = 0; i < 300; i++)); do
+		[ "$(ask "SELECT last_archived_wal >= '$last' FROM pg_stat_archiver")" != t ] || return 0
+		sleep 0.1
+	done
+	fail "segment $last was not archived"
+}
+
 rows 1 100
 sleep 0.02
 time_100=$(ask "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24-MI-SS.USZ')")
@@ -55,11 +66,7 @@ before_drop=$(ask "SELECT to_char(clock_timestamp() AT TIME ZONE 'Asia/Kolkata',
 sleep 0.02
 ask 'DROP TABLE t'
 ask 'CREATE TABLE later (n int)'
-last=$(ask 'SELECT pg_walfile_name(pg_switch_wal())')
-for ((i = 0; i < 300; i++)); do
-	[ "$(ask "SELECT last_archived_wal >= '$last' FROM pg_stat_archiver")" != t ] || break
-	sleep 0.1
-done
+archived_all
 pg_stop "$DATA"
 
 # ---- what is shown -----------------------------------------------------------------------------------------------------
@@ -115,30 +122,56 @@ note "peak memory of the mount: $(awk '/^VmHWM/ { print int($2 / 1024) }' "/proc
 
 # ---- recovery ----------------------------------------------------------------------------------------------------------------
 
-# recovered TARGET QUERY ANSWER: a copy of at/TARGET, started, answers so.
-recovered() {
-	local copy=$SCRATCH/copy i
-	cp -a "$AT/$1/data" "$copy"
-	if [ -d "$AT/$1/tablespaces" ]; then
-		cp -a "$AT/$1/tablespaces" "$SCRATCH/copy.ts"
-		for i in "$copy"/pg_tblspc/*; do
-			ln -sfn "$SCRATCH/copy.ts/${i##*/}" "$i"
-		done
-	fi
-	pg_start "$copy" archive_mode=off
+# copied TARGET DIR: copies at/TARGET to DIR, with its tablespaces beside it.
+copied() {
+	local link
+	cp -a "$AT/$1/data" "$2"
+	cp -a "$AT/$1/tablespaces" "$2.ts"
+	for link in "$2"/pg_tblspc/*; do
+		ln -sfn "$2.ts/${link##*/}" "$link"
+	done
+}
+
+# started DIR [SETTING=VALUE…]: starts it, and waits until it has recovered.
+started() {
+	local i
+	pg_start "$@"
 	for ((i = 0; i < 600; i++)); do
-		[ "$(pg_sql "$copy" -c 'SELECT pg_is_in_recovery()')" != f ] || break
+		[ "$(pg_sql "$1" -c 'SELECT pg_is_in_recovery()')" != f ] || return 0
 		sleep 0.1
 	done
+	fail "$1 is still in recovery"
+}
+
+# recovered TARGET QUERY ANSWER: a copy of at/TARGET, started, answers so.
+recovered() {
+	local copy=$SCRATCH/copy
+	copied "$1" "$copy"
+	started "$copy" archive_mode=off
 	assert_eq "$(pg_sql "$copy" -c "$2")" "$3" "$1"
 	assert_eq "$(pg_sql "$copy" -c 'SHOW work_mem')" 5MB 'the settings of the backup'
 	pg_stop "$copy"
-	rm -rf "$copy" "$SCRATCH/copy.ts"
+	rm -rf "$copy" "$copy.ts"
 }
 rows='SELECT count(*), max(n), (SELECT count(*) FROM in_ts) FROM t'
+dropped="SELECT to_regclass('t') IS NULL, to_regclass('later') IS NOT NULL"
 recovered "$before_drop" "$rows" '200|200|200'
 recovered "$time_100" "$rows" '100|100|100'
 recovered "lsn-${lsn_150/\//-}" "$rows" '150|150|150'
 recovered "xid-$xid_170" "$rows" '170|170|170'
-recovered 'name-before 100%25 of it' "$rows" '180|180|180'
-recovered latest "SELECT to_regclass('t') IS NULL, to_regclass('later') IS NOT NULL" 't|t'
+recovered latest "$dropped" 't|t'
+
+# ---- the copy becomes the server: a second timeline -----------------------------------------------------------------------------
+
+copied 'name-before 100%25 of it' "$SCRATCH/second"
+DATA=$SCRATCH/second
+started "$DATA" archive_mode=on \
+	"archive_command=$PGSTRATA archive-push -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %p"
+assert_eq "$(ask "$rows")" '180|180|180' 'at the restore point'
+rows 1001 1010
+archived_all
+pg_stop "$DATA"
+sleep 1.1
+recovered latest "$rows" '190|1010|190'
+recovered latest@1 "$dropped" 't|t'
+recovered "xid-$xid_170@2" "$rows" '170|170|170'

@@ -37,7 +37,8 @@ pg_init "$DATA"
 pg_start "$DATA"
 as_postgres env PGHOST="${PG_SOCKET[$DATA]}" PGPORT="${PG_PORT[$DATA]}" \
 	"$PGSTRATA" backup -r "$REPO" -U postgres --checkpoint fast -q >/dev/null
-HOME=$SCRATCH setpriv --reuid postgres --regid postgres --init-groups "$PGSTRATA" receive -r "$REPO" -h "${PG_SOCKET[$DATA]}" -p "${PG_PORT[$DATA]}" -U postgres -q &
+HOME=$SCRATCH setpriv --reuid postgres --regid postgres --init-groups "$PGSTRATA" receive -r "$REPO" \
+	-h "${PG_SOCKET[$DATA]}" -p "${PG_PORT[$DATA]}" -U postgres -q &
 RECEIVER=$!
 cleanup_push receiver_end
 # Packages and containers give it other modes; an ordinary user's mount needs this one.

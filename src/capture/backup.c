@@ -245,6 +245,16 @@ static int prepare(struct backup *b, struct store *s, const char *cluster, struc
 	return r == 0 ? tar_load_new(&lo, &b->load, e) : r;
 }
 
+static int begin(struct backup *b, const char *command, struct err *e)
+{
+	int r;
+
+	meter_waits(b->o->meter, "the server's checkpoint");
+	r = backup_copy_begin(b->c, command, b->o->meter, on_piece, b, &b->copy, e);
+	meter_waits(b->o->meter, NULL);
+	return r;
+}
+
 static int run(struct backup *b, struct store *s, const char *cluster, struct snapshot *snap, struct err *e)
 {
 	_cleanup_(freep) char *command = NULL;
@@ -254,16 +264,18 @@ static int run(struct backup *b, struct store *s, const char *cluster, struct sn
 	if (r == 0)
 		r = make_command(b, &command, e);
 	if (r == 0)
-		r = backup_copy_begin(b->c, command, b->o->meter, on_piece, b, &b->copy, e);
+		r = begin(b, command, e);
 	if (r < 0)
 		return r;
 	backup_facts_start_time(b->facts, clock_now());
 	r = take_parts(b, s, &stop, e);
+	meter_waits(b->o->meter, "the rest of the WAL");
 	if (r == 0)
 		r = backup_wal_finish(b->wal, stop, e);
+	meter_waits(b->o->meter, NULL);
 	if (r == 0)
 		r = settle_manifest(b, e);
-	if (r == 0 && b->o->server.stop && *b->o->server.stop)
+	if (r == 0 && replication_stopped(b->o->server.stop))
 		r = -EINTR;
 	return r == 0 ? base_publish(s, cluster, b->sink, b->facts, b->mc, snap, e) : r;
 }

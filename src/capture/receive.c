@@ -28,7 +28,7 @@ enum outcome { AGAIN, REACHED };
 
 static bool stopped(const struct receiver *r)
 {
-	return r->o->server.stop && *r->o->server.stop;
+	return replication_stopped(r->o->server.stop);
 }
 
 /* ---- the stream ---- */

@@ -46,7 +46,7 @@ int repl_wait(struct replication *c, short events, uint64_t deadline_ns, struct 
 		uint64_t now = clock_mono_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
 		int n;
 
-		if (c->options.stop && *c->options.stop)
+		if (replication_stopped(c->options.stop))
 			return err_set(e, -EINTR, "stopped");
 		if (p.fd < 0)
 			return repl_lost(c, "waiting", e);

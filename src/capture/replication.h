@@ -28,6 +28,13 @@ struct replication_options {
 	struct log *log;		   /* gets the server's notices; may be NULL */
 };
 
+/* Is the flag set? The handler may run in one thread while another looks, for which the flag's type alone promises
+ * nothing. stop may be NULL. */
+static inline bool replication_stopped(const volatile sig_atomic_t *stop)
+{
+	return stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
+}
+
 /* What IDENTIFY_SYSTEM and SHOW tell. */
 struct replication_server {
 	uint64_t system_identifier;

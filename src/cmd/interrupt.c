@@ -7,7 +7,7 @@ static volatile sig_atomic_t caught;
 
 static void on_signal(int n)
 {
-	caught = n;
+	__atomic_store_n(&caught, n, __ATOMIC_RELAXED);
 }
 
 const volatile sig_atomic_t *interrupt_catch(void)

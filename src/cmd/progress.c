@@ -38,12 +38,15 @@ static void show(const struct progress *p)
 	uint64_t total = atomic_load_explicit(&p->m->total, memory_order_relaxed);
 	double seconds = (double)(clock_mono_ns() - p->started) / 1e9;
 	double rate = seconds > 0.1 ? (double)done / seconds : 0;
+	const char *waits = atomic_load_explicit(&p->m->waits, memory_order_relaxed);
 	char a[SIZE_TEXT], b[SIZE_TEXT], r[SIZE_TEXT], left[24], line[160];
 	int n;
 
 	cmd_size_text(done, a);
 	cmd_size_text((uint64_t)rate, r);
-	if (total && done <= total) {
+	if (waits) {
+		snprintf(line, sizeof(line), "%s: %s so far, waiting for %s", p->title, a, waits);
+	} else if (total && done <= total) {
 		cmd_size_text(total, b);
 		n = snprintf(line, sizeof(line), "%s: %s of %s (%.0f %%), %s/s", p->title, a, b,
 			100.0 * (double)done / (double)total, r);

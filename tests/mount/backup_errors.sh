@@ -77,7 +77,7 @@ refused 'REPLICATION' -h "${PG_SOCKET[$SRC]}" -p "${PG_PORT[$SRC]}" -U plain
 mkdir "$SCRATCH/proxy"
 proxy_start() {
 	local i
-	rm -f "$SCRATCH/proxy/.s.PGSQL.5432"
+	rm -f "$SCRATCH/proxy/.s.PGSQL.5432" "$SCRATCH/proxy/out"
 	python3 "$LIB_ROOT/tests/pg_proxy.py" "$SCRATCH/proxy/.s.PGSQL.5432" "$@" >"$SCRATCH/proxy/out" &
 	PROXY=$!
 	cleanup_push load_stop "$PROXY"

@@ -19,7 +19,18 @@ void verify_fail(struct verify *v, int r, const struct err *e)
 	pthread_mutex_unlock(&v->lock);
 }
 
-void verify_damaged(struct verify *v, const char *object, const struct digest *chunk, const char *why)
+void verify_unused(struct verify *v, const char *object, const char *why)
+{
+	struct verify_finding f = {.kind = VERIFY_UNUSED, .object = object, .why = why};
+
+	pthread_mutex_lock(&v->lock);
+	v->report.unused++;
+	v->fn(v->arg, &f);
+	pthread_mutex_unlock(&v->lock);
+}
+
+void verify_damaged(
+	struct verify *v, const char *object, const struct digest *chunk, bool base, const char *why)
 {
 	char hex[DIGEST_HEX];
 	struct verify_finding f = {
@@ -27,6 +38,7 @@ void verify_damaged(struct verify *v, const char *object, const struct digest *c
 		.object = object,
 		.chunk = chunk ? digest_hex(chunk, hex) : NULL,
 		.why = why,
+		.base = base,
 	};
 
 	pthread_mutex_lock(&v->lock);
@@ -54,7 +66,10 @@ static bool is_ours(const struct verify *v, const char *name)
 {
 	size_t n = v->o->cluster ? strlen(v->o->cluster) : 0;
 
-	return !n || strncmp(name, "wal/", 4) || (!strncmp(name + 4, v->o->cluster, n) && name[4 + n] == '/');
+	const char *cluster = strchr(name, '/') + 1;
+
+	return !n || !strncmp(name, "packs/", 6) ||
+	       (!strncmp(cluster, v->o->cluster, n) && cluster[n] == '/');
 }
 
 static int add_unit(void *arg, const char *name, const struct object_info *info)
@@ -89,6 +104,8 @@ static int collect(struct verify *v, struct err *e)
 
 	if (!r)
 		r = backend_list(v->s->backend, "wal", add_unit, v, e);
+	if (!r)
+		r = backend_list(v->s->backend, "walnote", add_unit, v, e);
 	if (r == -ENOMEM)
 		err_sys(e, r, "verify");
 	if (!r && v->n_units)
@@ -152,7 +169,7 @@ static int check_bound(void *arg, const char *name, const struct object_info *in
 	(void)info;
 	snprintf(object, sizeof(object), "clusters/%.80s", name);
 	if (backend_stat(v->s->backend, object, &found, NULL) == -ENOENT)
-		verify_damaged(v, object, NULL,
+		verify_damaged(v, object, NULL, false,
 			"it is missing: which system the cluster is of is not known any more");
 	return 0;
 }
@@ -177,7 +194,7 @@ static int check_clusters(struct verify *v, struct err *e)
 		r = store_cluster_identity(v->s, *n, &identity, &why);
 		snprintf(object, sizeof(object), "clusters/%s", *n);
 		if (r < 0 && r != -ENOMEM)
-			verify_damaged(v, object, NULL, why.text);
+			verify_damaged(v, object, NULL, false, why.text);
 	}
 	strv_free(names);
 	return 0;

@@ -19,6 +19,7 @@
 #include "src/base/clock.h"
 #include "src/base/err.h"
 #include "src/base/meter.h"
+#include "store/digest.h"
 #include "store/store.h"
 
 enum verify_kind {
@@ -33,6 +34,7 @@ struct verify_finding {
 	const char *object; /* "packs/…", "wal/…", "snapshots/…"; "" where only a chunk is known */
 	const char *chunk;  /* 64 hex digits, or NULL */
 	const char *why;
+	bool base; /* VERIFY_OBJECT: the record is sound, but what it is a delta against cannot be had */
 	const char *cluster, *snapshot_kind, *snapshot; /* VERIFY_LOST */
 	const char *path;  /* in the snapshot; "" for all of it. A directory's path: all below it */
 	uint64_t from, to; /* the bytes of the file that are lost; both 0: no file, or none to tell */
@@ -48,10 +50,12 @@ struct verify_options {
 	double sample; /* 0 to 1: that share of the objects is read, by chance (seed); 0: all */
 	uint64_t seed;
 	double slice; /* 0 to 1: that share of the bytes is read, what was read longest ago first; 0: all */
-	const char *state;		   /* path of the state file; NULL: nothing is remembered */
-	const char *cluster;		   /* only its snapshots and WAL; NULL: all */
-	struct tstamp since;		   /* only snapshots, packs and WAL put since; 0: all */
-	struct meter *meter;		   /* bytes of objects */
+	const char *state;   /* path of the state file; NULL: nothing is remembered */
+	const char *cluster; /* only its snapshots and WAL; NULL: all */
+	struct tstamp since; /* only snapshots, packs and WAL put since; 0: all */
+	struct meter *meter; /* bytes of objects */
+	/* Told of each record that something reachable needs and that cannot be had, as often as it is met; arg is fn's. NULL: nobody. */
+	int (*on_missing)(void *arg, const struct digest *id, int kind, struct err *e);
 	const volatile sig_atomic_t *stop; /* ends with -EINTR; what was checked is remembered */
 };
 

@@ -18,6 +18,7 @@
 
 #define STRETCH (4u << 20)
 #define HEAD 32
+#define BASE 1	/* what a record is a delta against cannot be had */
 #define QUEUE 2 /* waiting jobs a thread: their stretches are not read before they run */
 
 CLEANUP_DEFINE(struct file, file_free)
@@ -71,7 +72,7 @@ static bool is_ours(int r)
 	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EINTR;
 }
 
-/* 0, or why the record does not give the bytes that its name promises. */
+/* 0, BASE, or an error: why the record does not give the bytes that its name promises. */
 static int check_record(struct pass *p, struct worker *w, const struct pack_entry *en, const uint8_t *bytes,
 	uint64_t *unpacked, struct err *e)
 {
@@ -92,7 +93,7 @@ static int check_record(struct pass *p, struct worker *w, const struct pack_entr
 	if (rec.depth)
 		r = decoder_load(w->decoder, p->v->s->index, &rec.base, &base, e);
 	if (r < 0)
-		return r;
+		return is_ours(r) ? r : BASE;
 	r = codec_unpack(decoder_codec(w->decoder), rec.codec, rec.payload, rec.payload_len, base.raw,
 		base.raw_len, w->raw, rec.raw_len);
 	if (r < 0 || crc32c(0, w->raw, rec.raw_len) != rec.raw_crc)
@@ -183,9 +184,9 @@ static void check_stretch(struct job *j, struct worker *w)
 			verify_fail(p->v, r, &e);
 			break;
 		}
-		if (r < 0) {
+		if (r) {
 			atomic_store(&j->pack->bad, true);
-			verify_damaged(p->v, j->unit->name, &en->id, e.text);
+			verify_damaged(p->v, j->unit->name, &en->id, r == BASE, e.text);
 		}
 		read += en->len;
 	}
@@ -202,10 +203,10 @@ static void drop_pack(struct pass *p, struct pack_jobs *pj)
 	free(pj);
 }
 
-/* Splits "wal/CLUSTER/GROUP/NAME". */
+/* Splits "TREE/CLUSTER/GROUP/NAME". */
 static bool wal_parts(const char *object, char cluster[64], const char **ret_name)
 {
-	const char *c = object + strlen("wal/"), *slash = strchr(c, '/'), *name = strrchr(object, '/');
+	const char *c = strchr(object, '/') + 1, *slash = strchr(c, '/'), *name = strrchr(object, '/');
 
 	if (!slash || slash - c >= 64 || name == slash)
 		return false;
@@ -251,6 +252,22 @@ static int read_wal(struct verify *v, const char *object, const char *cluster, c
 	return r;
 }
 
+/* Derived from a file of WAL, and made again when it is missing. */
+static int check_note(
+	struct verify *v, struct verify_unit *u, const char *cluster, const char *name, struct err *e)
+{
+	_cleanup_(freep) void *p = NULL;
+	size_t n;
+	int r = v->o->quick ? 0 : wal_note_get(v->s, cluster, name, &p, &n, e);
+
+	if (r == -EBADMSG || r == -EOPNOTSUPP) {
+		u->bad = true;
+		verify_unused(v, u->name, "what was derived from the WAL is damaged; it is made again");
+		r = 0;
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
 static void check_wal(struct job *j)
 {
 	struct verify *v = j->pass->v;
@@ -260,17 +277,19 @@ static void check_wal(struct job *j)
 	uint64_t unpacked = 0;
 	int r;
 
-	if (wal_parts(j->unit->name, cluster, &name))
-		r = read_wal(v, j->unit->name, cluster, name, &unpacked, &e);
-	else
+	if (!wal_parts(j->unit->name, cluster, &name))
 		r = err_set(&e, -EBADMSG, "no file of WAL has such a name");
+	else if (!strncmp(j->unit->name, "walnote/", 8))
+		r = check_note(v, j->unit, cluster, name, &e);
+	else
+		r = read_wal(v, j->unit->name, cluster, name, &unpacked, &e);
 	if (is_ours(r)) {
 		verify_fail(v, r, &e);
 		return;
 	}
 	if (r < 0) {
 		j->unit->bad = true;
-		verify_damaged(v, j->unit->name, NULL, e.text);
+		verify_damaged(v, j->unit->name, NULL, false, e.text);
 	}
 	j->unit->done = !v->o->quick;
 	count(j->pass, j->unit->size, unpacked);
@@ -336,13 +355,13 @@ static int check_pack(struct pass *p, struct verify_unit *u, struct err *e)
 	if (r < 0 && !is_ours(r)) {
 		atomic_store(&pj->bad, true);
 		u->unreadable = true;
-		verify_damaged(p->v, u->name, NULL, why.text);
+		verify_damaged(p->v, u->name, NULL, false, why.text);
 		n = 0;
 		r = 0;
 	}
 	if (!u->unreadable && check_head(p->v, u->name, "pgstPACK", &why) < 0) {
 		atomic_store(&pj->bad, true);
-		verify_damaged(p->v, u->name, NULL, why.text);
+		verify_damaged(p->v, u->name, NULL, false, why.text);
 	}
 	if (p->v->o->quick)
 		n = 0;

@@ -43,8 +43,12 @@ static inline bool verify_stopped(const struct verify *v)
 
 /* Ends the check. Thread-safe. */
 void verify_fail(struct verify *v, int r, const struct err *e);
-/* A damaged object; chunk may be NULL, else it is noted as bad. Thread-safe. */
-void verify_damaged(struct verify *v, const char *object, const struct digest *chunk, const char *why);
+/* A damaged object; chunk may be NULL, else it is noted as bad. base: as in the finding. Thread-safe. */
+void verify_damaged(
+	struct verify *v, const char *object, const struct digest *chunk, bool base, const char *why);
+
+/* A damaged object that can be made again from others. Thread-safe. */
+void verify_unused(struct verify *v, const char *object, const char *why);
 
 /* The first pass over the units that are wanted. */
 int verify_objects(struct verify *v, struct err *e);

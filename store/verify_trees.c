@@ -107,7 +107,7 @@ static int remember_pack(struct walk *w, const struct place *at)
 }
 
 /* CLEAN, DIRTY with the reason, or an error. */
-static int check_ref(struct walk *w, const struct digest *id, struct err *why, struct err *e)
+static int look_up(struct walk *w, const struct digest *id, struct err *why, struct err *e)
 {
 	struct verify *v = w->v;
 	struct verify_unit *u;
@@ -138,12 +138,22 @@ static int check_ref(struct walk *w, const struct digest *id, struct err *why, s
 	return CLEAN;
 }
 
+static int check_ref(
+	struct walk *w, const struct digest *id, enum record_kind kind, struct err *why, struct err *e)
+{
+	int r = look_up(w, id, why, e), told = 0;
+
+	if (r == DIRTY && w->v->o->on_missing)
+		told = w->v->o->on_missing(w->v->arg, id, (int)kind, e);
+	return told < 0 ? told : r;
+}
+
 /* The bytes of a node. CLEAN and *ret, DIRTY with the reason, or an error. */
 static int get_node(struct walk *w, const struct digest *id, enum record_kind kind, struct blob **ret,
 	struct err *why, struct err *e)
 {
 	struct err mine = {0};
-	int r = check_ref(w, id, why, e);
+	int r = check_ref(w, id, kind, why, e);
 
 	if (r != CLEAN)
 		return r;
@@ -197,7 +207,7 @@ static int walk_map(struct walk *w, struct file_walk *f, const struct digest *id
 		return CLEAN;
 	if (level && digestset_has(&w->whole, id))
 		return CLEAN;
-	r = level ? get_node(w, id, RECORD_MAP, &b, &why, e) : check_ref(w, id, &why, e);
+	r = level ? get_node(w, id, RECORD_MAP, &b, &why, e) : check_ref(w, id, RECORD_CHUNK, &why, e);
 	if (r == DIRTY)
 		lose(w, f, first, n, &why);
 	if (r != CLEAN || !level)
@@ -344,7 +354,7 @@ static int walk_snapshot(struct walk *w, const struct snapshot_ref *ref, struct 
 	if (r < 0) {
 		snprintf(object, sizeof(object), "snapshots/%s/%s/%s", ref->cluster,
 			snapshot_kind_name(ref->kind), ref->id);
-		verify_damaged(v, object, NULL, why.text);
+		verify_damaged(v, object, NULL, false, why.text);
 		tell_lost(w, "the snapshot itself is damaged", 0, 0);
 		return 0;
 	}

@@ -65,7 +65,8 @@ static void print_finding(const struct verify_finding *f)
 		printf(": %s\n", f->why);
 		break;
 	case VERIFY_UNUSED:
-		printf("damaged, not needed: chunk %s\n", f->chunk);
+		printf("damaged, not needed: %s%s%s: %s\n", f->object, f->chunk ? "chunk " : "",
+			f->chunk ? f->chunk : "", f->why);
 		break;
 	}
 }

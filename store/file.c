@@ -10,9 +10,11 @@
 #include "src/base/clean.h"
 #include "store/map.h"
 #include "store/repo.h"
+#include "store/rope.h"
 
 #define ZEROES (1u << 20) /* the largest chunk */
 static const uint8_t zeroes[ZEROES];
+#define ROPE_STEP (64u << 10) /* what a rope, whose pieces have any size, gives for its chunk size */
 
 struct file {
 	struct store *store;
@@ -31,8 +33,9 @@ int file_open(struct store *s, const struct content *c, struct file **ret, struc
 {
 	struct file *f;
 
-	if (!c->inlined && (c->chunk_shift < 12 || c->chunk_shift > 20 ||
-				   (c->size && map_height(map_chunks(c->size, c->chunk_shift)) != c->height)))
+	if (!c->inlined && !content_is_rope(c) &&
+		(c->chunk_shift < 12 || c->chunk_shift > 20 ||
+			(c->size && map_height(map_chunks(c->size, c->chunk_shift)) != c->height)))
 		return err_set(e, -EBADMSG,
 			"a file map of height %u over chunks of 2^%u cannot hold %llu bytes", c->height,
 			c->chunk_shift, (unsigned long long)c->size);
@@ -41,7 +44,7 @@ int file_open(struct store *s, const struct content *c, struct file **ret, struc
 		return err_sys(e, -ENOMEM, "opening a file");
 	f->store = s;
 	f->content = *c;
-	f->chunk = c->inlined ? ZEROES : 1u << c->chunk_shift;
+	f->chunk = c->inlined ? ZEROES : content_is_rope(c) ? ROPE_STEP : 1u << c->chunk_shift;
 	pthread_mutex_init(&f->lock, NULL);
 	if (c->inlined) {
 		f->inlined = malloc((size_t)c->size + 1);
@@ -179,6 +182,40 @@ static int chunk_slice(struct file *f, uint64_t n, struct slice *ret, struct err
 	return 0;
 }
 
+/* What a rope has from off on, as far as its piece goes. */
+static int rope_slice(struct file *f, uint64_t off, struct slice *ret, struct err *e)
+{
+	struct rope_piece at;
+	struct blob *b;
+	char hex[DIGEST_HEX];
+	uint64_t skip;
+	int r = rope_find(f->store, &f->content, off, &at, e);
+
+	if (r < 0)
+		return r;
+	skip = off - at.start;
+	if (at.literal) {
+		*ret = (struct slice){at.literal + skip, (size_t)(at.len - skip), at.pin};
+		return 0;
+	}
+	if (digest_is_zero(&at.id)) {
+		*ret = (struct slice){
+			zeroes, at.len - skip < ZEROES ? (size_t)(at.len - skip) : ZEROES, NULL};
+		return 0;
+	}
+	r = repo_blob(f->store, &at.id, RECORD_CHUNK, &b, e);
+	if (r < 0)
+		return r;
+	if (blob_len(b) != at.len) {
+		r = err_set(e, -EBADMSG, "chunk %s has %zu bytes where the file wants %llu",
+			digest_hex(&at.id, hex), blob_len(b), (unsigned long long)at.len);
+		blob_release(b);
+		return r;
+	}
+	*ret = (struct slice){blob_data(b) + skip, blob_len(b) - (size_t)skip, b};
+	return 0;
+}
+
 void slice_release(struct slice *sl)
 {
 	blob_release(sl->pin);
@@ -194,9 +231,10 @@ int file_slices(struct file *f, uint64_t off, size_t n, struct slice *out, unsig
 	else if (n > f->content.size - off)
 		n = (size_t)(f->content.size - off);
 	while (n && used < *count) {
-		size_t skip = (size_t)(off & (f->chunk - 1));
+		bool rope = !f->source && content_is_rope(&f->content);
+		size_t skip = rope ? 0 : (size_t)(off & (f->chunk - 1));
 		struct slice *sl = &out[used];
-		int r = chunk_slice(f, off / f->chunk, sl, e);
+		int r = rope ? rope_slice(f, off, sl, e) : chunk_slice(f, off / f->chunk, sl, e);
 
 		if (r < 0) {
 			while (used)
@@ -254,18 +292,37 @@ void file_prefetch(struct file *f, uint64_t off, size_t n)
 /* Records closer than this are fetched as one: a read of the gap costs less than a second one. */
 #define ADVISE_GAP (32u << 10)
 
+/* The name of the chunk that has the byte at off, and where it ends; zeroes for a literal. */
+static int chunk_at(struct file *f, uint64_t off, struct digest *ret, uint64_t *end, struct err *e)
+{
+	struct rope_piece at;
+	int r;
+
+	if (!content_is_rope(&f->content)) {
+		*end = (off / f->chunk + 1) * f->chunk;
+		return file_chunk_ref(f, off / f->chunk, ret, e);
+	}
+	r = rope_find(f->store, &f->content, off, &at, e);
+	if (r < 0)
+		return r;
+	blob_release(at.pin);
+	*ret = at.id;
+	*end = at.start + at.len;
+	return 0;
+}
+
 void file_advise(struct file *f, uint64_t off, size_t n)
 {
-	uint64_t end = off + n < f->content.size ? off + n : f->content.size;
+	uint64_t end = off + n < f->content.size ? off + n : f->content.size, next;
 	struct place run = {0}; /* of neighbours in one pack; len 0: none yet */
 
 	if (f->inlined || f->source)
 		return;
-	for (uint64_t k = off / f->chunk; k * f->chunk < end; k++) {
+	for (; off < end; off = next) {
 		struct digest id;
 		struct place at;
 
-		if (file_chunk_ref(f, k, &id, NULL) < 0)
+		if (chunk_at(f, off, &id, &next, NULL) < 0)
 			break;
 		if (digest_is_zero(&id) || cache_has(f->store->cache, &id) ||
 			!index_find(f->store->index, &id, &at))
@@ -314,7 +371,7 @@ static int seek(struct file *f, uint64_t off, bool hole, uint64_t *ret, struct e
 
 	if (off >= f->content.size)
 		return -ENXIO;
-	if (f->inlined || f->source) {
+	if (f->inlined || f->source || content_is_rope(&f->content)) {
 		*ret = hole ? f->content.size : off;
 		return 0;
 	}

@@ -38,7 +38,7 @@ void file_prefetch(struct file *f, uint64_t off, size_t n);
 /* Tells the kernel to fetch the records of [off, off + n) from disk; decodes nothing. Cheap, best effort. */
 void file_advise(struct file *f, uint64_t off, size_t n);
 
-/* The chunk size: reads aligned to it decode nothing twice. */
+/* The chunk size: reads aligned to it decode nothing twice, but of ropes, whose pieces are as they are. */
 uint32_t file_chunk_size(const struct file *f);
 /* Where the next data (or hole: a zero chunk, or the end) begins at or after off; -ENXIO past the end. */
 int file_seek_data(struct file *f, uint64_t off, uint64_t *ret, struct err *e);

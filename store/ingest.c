@@ -15,14 +15,16 @@
 #include "src/base/pool.h"
 #include "store/chunker.h"
 #include "store/file.h"
+#include "store/ingest_priv.h"
 #include "store/map.h"
 #include "store/mapwriter.h"
 #include "store/node.h"
 #include "store/repo.h"
+#include "store/rope.h"
 #include "store/sorter.h"
 #include "store/treewriter.h"
 
-#define PARENTS 3		/* the newest snapshots that a path is looked for in */
+#define PARENTS_LOOKED_AT 1000	/* snapshots */
 #define JOB_CHUNKS 16		/* chunks of a file that one job reads */
 #define PUSH_BYTES (256u << 10) /* bytes that a pushed file collects before they become a job */
 #define QUEUE_PER_THREAD 8	/* jobs that wait: each an open file or PUSH_BYTES of memory */
@@ -55,43 +57,6 @@ struct job {
 	size_t len;
 	uint8_t *data; /* of a pushed file, ours */
 	bool whole;    /* it has all of the file */
-};
-
-struct worker {
-	struct chunker *chunker;
-	uint8_t *buf;
-};
-
-struct ingest {
-	struct store *store;
-	struct ingest_options options;
-	char *cluster;
-	enum snapshot_kind kind;
-	uint32_t chunk;
-	unsigned chunk_shift;
-	struct snapshot *parents[PARENTS];
-	unsigned n_parents;
-	struct pool *pool;
-	struct worker *workers; /* one a thread of the pool, and one for the caller's */
-	unsigned n_workers;
-	struct packing *packing;
-	bool finished; /* the tree is written, all packs are sealed */
-
-	pthread_mutex_t sorter_lock; /* rank: leaf; guards sorter */
-	struct sorter *sorter;
-
-	pthread_mutex_t error_lock; /* rank: leaf; guards error */
-	atomic_int failed;	    /* the first error, 0: none */
-	struct err error;
-
-	pthread_mutex_t at_lock;	   /* rank: above the index's and the cache's; guards what follows */
-	char *at;			   /* the directory that a file was looked for in last, NULL: none */
-	struct dir_ref at_parent[PARENTS]; /* what it is in the parents; no entries: it is not there */
-
-	struct ingest_file *open; /* pushed files not closed; guarded by open_lock */
-	pthread_mutex_t open_lock;
-
-	atomic_ullong files, logical, unique, deltas;
 };
 
 /* ---- errors ---- */
@@ -128,7 +93,28 @@ static int give(struct ingest *in, int r, struct err *why, struct err *e)
 	return failure(in, e);
 }
 
+int ingest_failed(struct ingest *in, struct err *e)
+{
+	return failure(in, e);
+}
+
+int ingest_fail(struct ingest *in, int r, struct err *why, struct err *e)
+{
+	return give(in, r, why, e);
+}
+
 /* ---- making ---- */
+
+/* Of the asked kind: all, or those with the property that the options name. */
+static bool is_parent(const struct ingest *in, const struct snapshot *s)
+{
+	const struct property *p;
+
+	if (!in->options.parent_key)
+		return true;
+	p = snapshot_get(s, in->options.parent_key);
+	return p && p->type == PROPERTY_TEXT && !strcmp(p->text, in->options.parent_text);
+}
 
 static int load_parents(struct ingest *in, struct err *e)
 {
@@ -137,7 +123,7 @@ static int load_parents(struct ingest *in, struct err *e)
 
 	if (r < 0)
 		return r;
-	for (size_t i = l.n; i > 0 && in->n_parents < PARENTS; i--) {
+	for (size_t i = l.n; i > 0 && in->n_parents < INGEST_PARENTS && l.n - i < PARENTS_LOOKED_AT; i--) {
 		struct err why = {0};
 		struct snapshot *s;
 
@@ -146,8 +132,10 @@ static int load_parents(struct ingest *in, struct err *e)
 			    &why) < 0)
 			log_msg(in->store->log, LOG_LEVEL_WARNING, "%s; it is not used as a parent",
 				why.text);
-		else
+		else if (is_parent(in, s))
 			in->parents[in->n_parents++] = s;
+		else
+			snapshot_free(s);
 	}
 	snapshot_list_free(&l);
 	return 0;
@@ -249,6 +237,7 @@ void ingest_free(struct ingest *in)
 	free(in->workers);
 	packing_free(in->packing);
 	sorter_free(in->sorter);
+	ropes_free(in->ropes);
 	for (unsigned i = 0; i < in->n_parents; i++)
 		snapshot_free(in->parents[i]);
 	pthread_mutex_destroy(&in->sorter_lock);
@@ -342,7 +331,7 @@ int ingest_symlink(
 /* ---- files ---- */
 
 /* The directory of a path in each parent. Files come directory by directory, so the way down is kept. */
-static int find_dirs(struct ingest *in, const char *path, struct dir_ref ret[PARENTS])
+static int find_dirs(struct ingest *in, const char *path, struct dir_ref ret[INGEST_PARENTS])
 {
 	const char *slash = strrchr(path, '/');
 	_cleanup_(freep) char *dir = strndup(path, slash ? (size_t)(slash - path) : 0);
@@ -375,7 +364,7 @@ static int find_home(struct ingest_file *f)
 {
 	struct ingest *in = f->ingest;
 	const char *slash = strrchr(f->path, '/');
-	struct dir_ref dirs[PARENTS];
+	struct dir_ref dirs[INGEST_PARENTS];
 
 	if (!in->n_parents || find_dirs(in, f->path, dirs) < 0)
 		return 0;
@@ -425,6 +414,36 @@ static int file_make(struct ingest *in, const char *path, const struct meta *m, 
 	}
 	*ret = f;
 	return 0;
+}
+
+int ingest_home_rope(struct ingest *in, const char *path, struct content *ret)
+{
+	const char *slash = strrchr(path, '/');
+	struct dir_ref dirs[INGEST_PARENTS];
+
+	if (!in->n_parents || find_dirs(in, path, dirs) < 0)
+		return -ENOENT;
+	for (unsigned i = 0; i < in->n_parents; i++) {
+		_cleanup_(freep) struct entry *en = NULL;
+
+		if (tree_lookup(in->store, &dirs[i], slash ? slash + 1 : path, &en, NULL) < 0 ||
+			en->type != ENTRY_FILE || !content_is_rope(&en->file) || !en->file.size)
+			continue;
+		*ret = en->file;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int ingest_add_file(
+	struct ingest *in, const char *path, const struct meta *m, const struct content *c, struct err *e)
+{
+	struct entry en = {.type = ENTRY_FILE, .meta = *m, .file = *c};
+	int r = add_entry(in, path, &en, e);
+
+	if (!r)
+		atomic_fetch_add(&in->files, 1);
+	return r;
 }
 
 struct emit_arg {

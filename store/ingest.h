@@ -25,8 +25,10 @@ typedef int ingest_file_fn(void *arg, const char *path, uint64_t size, uint32_t 
 
 struct ingest_options {
 	unsigned threads;	 /* default: all processors */
-	ingest_file_fn *on_file; /* may be NULL */
+	ingest_file_fn *on_file; /* may be NULL; told of files, not of what ingest_compose adds */
 	void *arg;
+	/* Only snapshots whose property of that key is that text are parents. NULL: all. */
+	const char *parent_key, *parent_text;
 };
 
 struct ingest_stats {

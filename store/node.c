@@ -1,5 +1,6 @@
 /* Tree nodes, both ways. See node.h and store/README.md. */
 #include "store/node.h"
+#include "store/rope.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 #define FORM_INLINE 0
 #define FORM_MAP 1
+#define FORM_ROPE 2
 #define LEAF_MIN 32	       /* entries before a leaf may end */
 #define LEAF_MAX 512	       /* entries after which it must */
 #define LEAF_BYTES (48u << 10) /* or bytes */
@@ -128,11 +130,15 @@ static void file_at(struct cur *c, struct content *f)
 		return;
 	}
 	f->stored = cur_varint(c);
-	f->chunk_shift = cur_u8(c);
+	if (form != FORM_ROPE)
+		f->chunk_shift = cur_u8(c);
 	f->height = cur_u8(c);
 	f->map = digest_at(c);
-	if (form != FORM_MAP || f->chunk_shift < 12 || f->chunk_shift > 24 || f->height > HEIGHT_MAX ||
-		f->size > INT64_MAX)
+	if (form == FORM_ROPE ? !f->size || f->height > ROPE_LEVELS
+			      : form != FORM_MAP || f->chunk_shift < 12 || f->chunk_shift > 24 ||
+					f->height > HEIGHT_MAX)
+		c->bad = true;
+	if (f->size > INT64_MAX)
 		c->bad = true;
 }
 
@@ -293,9 +299,10 @@ int leaf_add(struct leaf *l, const struct entry *en)
 			buf_put(b, en->file.inlined, (size_t)en->file.size);
 			break;
 		}
-		buf_put_u8(b, FORM_MAP);
+		buf_put_u8(b, content_is_rope(&en->file) ? FORM_ROPE : FORM_MAP);
 		buf_put_varint(b, en->file.stored);
-		buf_put_u8(b, en->file.chunk_shift);
+		if (!content_is_rope(&en->file))
+			buf_put_u8(b, en->file.chunk_shift);
 		buf_put_u8(b, en->file.height);
 		buf_put(b, en->file.map.b, DIGEST_LEN);
 		break;

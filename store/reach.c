@@ -14,6 +14,7 @@
 #include "store/map.h"
 #include "store/node.h"
 #include "store/repo.h"
+#include "store/rope.h"
 
 #define WINDOW (1u << 20)
 #define DEPTH_MAX 4096 /* directories within directories: a path has fewer than PATH_MAX parts */
@@ -136,6 +137,38 @@ static int walk_map(struct reach *r, const struct digest *id, unsigned level, st
 	return 0;
 }
 
+/* A rope's node of that level, or below level 0 a chunk. */
+static int walk_rope(struct reach *r, const struct digest *id, int level, struct err *e)
+{
+	_cleanup_(blob_releasep) struct blob *b = NULL;
+	struct rope_node n;
+	struct rope_item it;
+	int got;
+
+	if (digest_is_zero(id))
+		return 0;
+	if (level < 0)
+		return mark(r, id, e);
+	got = enter(r, id, RECORD_MAP, &b, e);
+	if (got <= 0)
+		return got;
+	got = rope_node_open(&n, blob_data(b), blob_len(b), e);
+	if (!got && n.level != (unsigned)level)
+		got = err_set(e, -EBADMSG, "a rope's node of level %u where %d belongs", n.level, level);
+	while (!got && (got = rope_node_next(&n, &it, e)) > 0)
+		got = it.literal ? 0 : walk_rope(r, &it.id, level - 1, e);
+	return got;
+}
+
+static int walk_content(struct reach *r, const struct content *c, struct err *e)
+{
+	if (content_is_rope(c))
+		return walk_rope(r, &c->map, c->height, e);
+	if (c->height > MAP_LEVELS)
+		return err_set(e, -EBADMSG, "a file map of height %u", c->height);
+	return walk_map(r, &c->map, c->height, e);
+}
+
 static int walk_node(struct reach *r, const struct digest *id, unsigned depth, struct err *e);
 
 static int walk_items(struct reach *r, struct node *n, unsigned depth, struct err *e)
@@ -150,9 +183,7 @@ static int walk_items(struct reach *r, struct node *n, unsigned depth, struct er
 		else if (en.type == ENTRY_DIR && !digest_is_zero(&en.dir.node))
 			got = walk_node(r, &en.dir.node, depth + 1, e);
 		else if (en.type == ENTRY_FILE && !en.file.inlined && en.file.size)
-			got = en.file.height <= MAP_LEVELS
-				      ? walk_map(r, &en.file.map, en.file.height, e)
-				      : err_set(e, -EBADMSG, "a file map of height %u", en.file.height);
+			got = walk_content(r, &en.file, e);
 		else
 			got = 0;
 		if (got < 0)

@@ -382,23 +382,37 @@ struct strv {
 	size_t n;
 };
 
-static int add_cluster(void *arg, const char *name, const struct object_info *info)
+static int add_name(struct strv *s, const char *name)
 {
-	struct strv *s = arg;
 	char **more;
 
-	(void)info;
-	if (strncmp(name, "clusters/", 9) || store_check_cluster_name(name + 9, NULL) < 0)
+	if (store_check_cluster_name(name, NULL) < 0)
 		return 0;
+	for (size_t i = 0; i < s->n; i++)
+		if (!strcmp(s->v[i], name))
+			return 0;
 	more = reallocarray(s->v, s->n + 2, sizeof(*more));
 	if (!more)
 		return -ENOMEM;
 	s->v = more;
-	s->v[s->n] = strdup(name + 9);
+	s->v[s->n] = strdup(name);
 	if (!s->v[s->n])
 		return -ENOMEM;
 	s->v[++s->n] = NULL;
 	return 0;
+}
+
+static int add_cluster(void *arg, const char *name, const struct object_info *info)
+{
+	(void)info;
+	return strncmp(name, "clusters/", 9) ? 0 : add_name(arg, name + 9);
+}
+
+/* Dumps need no identity, so a cluster that has nothing else is known by its snapshots alone. */
+static int add_folder(void *arg, const char *name, const struct object_info *info)
+{
+	(void)info;
+	return add_name(arg, name);
 }
 
 static int by_name(const void *a, const void *b)
@@ -411,6 +425,8 @@ int store_clusters(struct store *s, char ***ret, struct err *e)
 	struct strv l = {.v = calloc(1, sizeof(char *))};
 	int r = l.v ? backend_list(s->backend, "clusters", add_cluster, &l, e) : -ENOMEM;
 
+	if (!r)
+		r = backend_folders(s->backend, "snapshots", add_folder, &l, e);
 	if (r < 0) {
 		strv_free(l.v);
 		return r == -ENOMEM ? err_sys(e, r, "listing clusters") : r;

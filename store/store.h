@@ -51,7 +51,7 @@ int store_usage(struct store *s, uint64_t *ret_bytes, struct err *e);
 /* Looks for packs that other processes added since. Readers do it by themselves when a chunk is not found. */
 int store_refresh(struct store *s, struct err *e);
 
-/* The clusters that have a name here, sorted. The caller frees with strv_free. */
+/* The clusters that have an identity or snapshots here (dumps need no identity), sorted. The caller frees with strv_free. */
 int store_clusters(struct store *s, char ***ret, struct err *e);
 void strv_free(char **v); /* a NULL-terminated array of malloc'ed strings; fine on NULL */
 

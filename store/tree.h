@@ -31,7 +31,7 @@ struct content {
 	uint64_t stored;     /* bytes its chunks take in packs (shared ones counted in full), for st_blocks */
 	struct digest map;   /* root of its map (store/file.h); not used when inlined */
 	uint8_t height;	     /* levels of map nodes above the chunks; 0: map is the only chunk itself */
-	uint8_t chunk_shift; /* log2 of the chunk size */
+	uint8_t chunk_shift; /* log2 of the chunk size; 0: a rope (store/rope.h), whose root node is map */
 	const uint8_t *inlined; /* `size` bytes, when not NULL */
 };
 

@@ -11,6 +11,7 @@
 #include "src/base/clean.h"
 #include "store/map.h"
 #include "store/node.h"
+#include "store/rope.h"
 #include "store/verify_priv.h"
 
 #define CLEAN 0
@@ -176,12 +177,8 @@ static void end_range(struct walk *w, struct file_walk *f)
 	f->to = 0;
 }
 
-/* `n` chunks from `first` on are lost. */
-static void lose(struct walk *w, struct file_walk *f, uint64_t first, uint64_t n, const struct err *why)
+static void lose_bytes(struct walk *w, struct file_walk *f, uint64_t from, uint64_t to, const struct err *why)
 {
-	uint64_t size = f->content->size, from = first << f->content->chunk_shift;
-	uint64_t to = first + n >= f->chunks ? size : (first + n) << f->content->chunk_shift;
-
 	if (f->to && f->to == from) {
 		f->to = to;
 		return;
@@ -190,6 +187,15 @@ static void lose(struct walk *w, struct file_walk *f, uint64_t first, uint64_t n
 	f->from = from;
 	f->to = to;
 	f->why = *why;
+}
+
+/* `n` chunks from `first` on are lost. */
+static void lose(struct walk *w, struct file_walk *f, uint64_t first, uint64_t n, const struct err *why)
+{
+	unsigned shift = f->content->chunk_shift;
+
+	lose_bytes(
+		w, f, first << shift, first + n >= f->chunks ? f->content->size : (first + n) << shift, why);
 }
 
 /* The map node of that level, or with level 0 the chunk, that spans chunks from `first` on. */
@@ -234,6 +240,48 @@ static int walk_map(struct walk *w, struct file_walk *f, const struct digest *id
 	return clean ? CLEAN : DIRTY;
 }
 
+/* The same for a rope: a node of that level, or a chunk above level 0, which has the len bytes from off on. */
+static int walk_rope(struct walk *w, struct file_walk *f, const struct digest *id, int level, uint64_t off,
+	uint64_t len, struct err *e)
+{
+	_cleanup_(blob_releasep) struct blob *b = NULL;
+	struct err why = {0};
+	struct rope_node n;
+	struct rope_item it;
+	bool clean = true;
+	uint64_t at = off;
+	int r, got;
+
+	if (digest_is_zero(id) || (level >= 0 && digestset_has(&w->whole, id)))
+		return CLEAN;
+	r = level >= 0 ? get_node(w, id, RECORD_MAP, &b, &why, e) : check_ref(w, id, RECORD_CHUNK, &why, e);
+	if (r == DIRTY)
+		lose_bytes(w, f, off, off + len, &why);
+	if (r != CLEAN || level < 0)
+		return r;
+	got = rope_node_open(&n, blob_data(b), blob_len(b), &why);
+	if (!got && n.level != (unsigned)level)
+		got = err_set(&why, -EBADMSG, "a rope's node has level %u where %d belongs", n.level, level);
+	while (got >= 0 && (got = rope_node_next(&n, &it, &why)) > 0) {
+		if (it.len > off + len - at)
+			break;
+		r = it.literal ? CLEAN : walk_rope(w, f, &it.id, level - 1, at, it.len, e);
+		if (r < 0)
+			return r;
+		clean = clean && r == CLEAN;
+		at += it.len;
+	}
+	if (got >= 0 && (got || at != off + len))
+		got = err_set(&why, -EBADMSG, "a rope's node does not have the length that was said");
+	if (got < 0) {
+		lose_bytes(w, f, off, off + len, &why);
+		return DIRTY;
+	}
+	if (clean && digestset_add(&w->whole, id) < 0)
+		return err_sys(e, -ENOMEM, "verify");
+	return clean ? CLEAN : DIRTY;
+}
+
 static int walk_file(struct walk *w, const struct content *c, struct err *e)
 {
 	struct file_walk f = {.content = c};
@@ -242,6 +290,11 @@ static int walk_file(struct walk *w, const struct content *c, struct err *e)
 	w->v->report.files++;
 	if (c->inlined || !c->size)
 		return CLEAN;
+	if (content_is_rope(c)) {
+		r = walk_rope(w, &f, &c->map, c->height, 0, c->size, e);
+		end_range(w, &f);
+		return r;
+	}
 	f.chunks = map_chunks(c->size, c->chunk_shift);
 	if (map_height(f.chunks) != c->height) {
 		tell_lost(w, "its map has a height that cannot hold its bytes", 0, c->size);

@@ -419,11 +419,16 @@ class Repository:
         entry["mtime"] = seconds * 10**9 + nanoseconds
         if kind == FILE:
             entry["size"], form = fields.varint(), fields.u8()
-            check(form <= 1, name, "has form", form)
+            check(form <= 2, name, "has form", form)
             self.count(f"file form {form}")
             if form == 0:
                 check(entry["size"] <= 1024, name, "has", entry["size"], "bytes in its tree node")
                 entry["bytes"] = fields.take(entry["size"])
+            elif form == 2:
+                check(entry["size"] > 0, name, "is an empty rope")
+                entry["stored"] = fields.varint()
+                entry["height"], entry["rope"] = fields.u8(), fields.digest()
+                check(entry["height"] <= 8, name, "has height", entry["height"])
             else:
                 entry["stored"] = fields.varint()
                 bits = fields.u8()
@@ -467,6 +472,38 @@ class Repository:
                 here = min(span, chunks - i * span)
                 yield from self.map(data[32 * i : 32 * i + 32], level - 1, first + i * span, here)
 
+    # -- ropes --
+
+    def rope(self, digest, level, size):
+        """(length, bytes or None for zeroes) of all pieces, in order."""
+        if digest == ZEROES:
+            yield size, None
+        elif level < 0:
+            data = self.bytes_of(digest, CHUNK)
+            check(len(data) == size, "chunk", digest.hex(), "has", len(data), "bytes instead of", size)
+            yield size, data
+        else:
+            self.count(f"rope node level {level}")
+            what = f"rope node {digest.hex()}"
+            fields = Fields(self.bytes_of(digest, MAP), what)
+            check(fields.u8() == level, what, "has another level than", level)
+            items = fields.varint()
+            check(1 <= items <= 1024, what, "has", items, "items")
+            found = 0
+            for _ in range(items):
+                number = fields.varint()
+                length = number >> 1
+                check(length > 0, what, "has an empty item")
+                if number & 1:
+                    check(length <= 1024, what, "has a literal of", length, "bytes")
+                    self.count("rope literal")
+                    yield length, fields.take(length)
+                else:
+                    yield from self.rope(fields.digest(), level - 1, length)
+                found += length
+            fields.end()
+            check(found == size, what, "has", found, "bytes instead of", size)
+
     # -- snapshots --
 
     def snapshots(self):
@@ -484,7 +521,7 @@ class Repository:
         snapshot = {"cluster": fields.str().decode(), "kind": SNAPSHOT_KINDS.get(fields.u8())}
         snapshot["id"], snapshot["parent"] = fields.str().decode(), fields.str().decode()
         check("/".join(snapshot[key] for key in ("cluster", "kind", "id")) == path, what, "says it is another one")
-        check(snapshot["cluster"] in self.clusters, what, "is of an unknown cluster")
+        check(snapshot["kind"] != "base" or snapshot["cluster"] in self.clusters, what, "is of an unknown cluster")
         for key in ("start", "stop", "created"):
             snapshot[key] = fields.svarint(), fields.varint()
         stop = datetime.datetime.fromtimestamp(snapshot["stop"][0], datetime.timezone.utc)
@@ -608,6 +645,12 @@ class Copy:
         if "bytes" in entry:
             if path:
                 os.write(fd, entry["bytes"])
+        elif "rope" in entry:
+            offset = 0
+            for length, data in self.repository.rope(entry["rope"], entry["height"], entry["size"]):
+                if path and data is not None:
+                    os.pwrite(fd, data, offset)
+                offset += length
         else:
             for number, digest in self.repository.chunks(entry):
                 offset = number * entry["chunk"]

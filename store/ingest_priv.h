@@ -1,0 +1,68 @@
+/* What the files of an ingest share. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "src/base/pool.h"
+#include "store/chunker.h"
+#include "store/ingest.h"
+#include "store/sorter.h"
+
+#define INGEST_PARENTS 3 /* the newest snapshots that a path is looked for in */
+
+struct rope;
+
+struct worker {
+	struct chunker *chunker;
+	uint8_t *buf;
+};
+
+struct ingest {
+	struct store *store;
+	struct ingest_options options;
+	char *cluster;
+	enum snapshot_kind kind;
+	uint32_t chunk;
+	unsigned chunk_shift;
+	struct snapshot *parents[INGEST_PARENTS];
+	unsigned n_parents;
+	struct pool *pool;
+	struct worker *workers; /* one a thread of the pool, and one for the caller's */
+	unsigned n_workers;
+	struct packing *packing;
+	bool finished; /* the tree is written, all packs are sealed */
+
+	pthread_mutex_t sorter_lock; /* rank: leaf; guards sorter */
+	struct sorter *sorter;
+
+	pthread_mutex_t error_lock; /* rank: leaf; guards error */
+	atomic_int failed;	    /* the first error, 0: none */
+	struct err error;
+
+	pthread_mutex_t at_lock; /* rank: above the index's and the cache's; guards what follows */
+	char *at;		 /* the directory that a file was looked for in last, NULL: none */
+	struct dir_ref at_parent[INGEST_PARENTS]; /* what it is in the parents; no entries: it is not there */
+
+	struct ingest_file *open; /* pushed files not closed; guarded by open_lock */
+	pthread_mutex_t open_lock;
+
+	struct rope *ropes; /* to be freed with the ingest; the maker's thread only */
+
+	atomic_ullong files, logical, unique, deltas;
+};
+
+/* Runs fn on a thread of the pool, with that thread's chunker; c is NULL when the ingest has failed meanwhile and fn is only
+ * to free its argument. What it returns below 0 fails the ingest. */
+typedef int ingest_task_fn(void *arg, struct chunker *c, struct err *e);
+int ingest_task(struct ingest *in, ingest_task_fn *fn, void *arg, struct err *e);
+
+/* 0, or the error that stuck. */
+int ingest_failed(struct ingest *in, struct err *e);
+/* Lets an error of the caller's thread stick and hands it back. */
+int ingest_fail(struct ingest *in, int r, struct err *why, struct err *e);
+/* The content of the file with that path in the newest parent that has it as a rope; -ENOENT. */
+int ingest_home_rope(struct ingest *in, const char *path, struct content *ret);
+int ingest_add_file(
+	struct ingest *in, const char *path, const struct meta *m, const struct content *c, struct err *e);
+void ropes_free(struct rope *first);

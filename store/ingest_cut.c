@@ -179,7 +179,7 @@ static int take_chunk(struct ingest_cut *c, const uint8_t *p, size_t len, bool l
 	c->leaf->lens[item] = (uint32_t)len;
 	c->leaf->len += len;
 	atomic_fetch_add(&c->ingest->logical, len);
-	if (at_home && index_find(c->ingest->store->index, &id, &at)) {
+	if (at_home && index_find_lasting(c->ingest->store->index, &id, &at)) {
 		c->leaf->ids[item] = id;
 		atomic_fetch_add(&c->leaf->stored, at.len);
 	} else {

@@ -3,6 +3,7 @@
 
 #include "store/cutter.h"
 #include "store/ingest_rope.h"
+#include "store/prune.h"
 #include "store/rope.h"
 #include "store/verify.h"
 
@@ -123,6 +124,29 @@ static void verify_all(struct fixture *f)
 	ck_assert_uint_eq(report.damaged + report.lost, 0);
 }
 
+static void prune_all_but(struct fixture *f, const char *id)
+{
+	struct prune_options o = {.rewrite_percent = 100};
+	struct prune_report report = {0};
+	struct snapshot_list l;
+	struct err e = {0};
+	uint64_t removed = 0;
+
+	fx_ok(snapshot_list(f->s, "main", 0, &l, &e), &e);
+	for (size_t i = 0; i < l.n; i++)
+		if (strcmp(l.refs[i].id, id))
+			fx_ok(store_remove_snapshots(f->s, &l.refs[i], 1, &e), &e);
+	snapshot_list_free(&l);
+	/* Condemned by the first, removed by the next. */
+	for (int i = 0; i < 3; i++) {
+		fx_ok(store_prune(f->s, &o, &report, &e), &e);
+		removed += report.removed;
+	}
+	ck_assert_uint_gt(removed, 0);
+	fx_close(f);
+	fx_open(f);
+}
+
 /* The same rows in two files are kept once; those of tomorrow's table are found again though rows were put in between; and
  * where each chunk has changed a little, all become deltas. */
 START_TEST(shared_and_deltas)
@@ -169,6 +193,11 @@ START_TEST(shared_and_deltas)
 	second = take(&f, &all, &framed2, 4096);
 	ck_assert_uint_eq(second->unique_bytes, 0);
 	verify_all(&f);
+	/* What others need of the first one stays, also where it is needed as the base of a delta only. */
+	prune_all_but(&f, second->id);
+	verify_all(&f);
+	check_file(&f, second, "archive", framed2.data, framed2.len);
+	check_file(&f, second, "tables/t", all.data, all.len);
 	snapshot_free(first);
 	snapshot_free(second);
 	snapshot_free(third);

@@ -43,7 +43,7 @@ archived() {
 }
 
 pg_init "$DATA"
-pg_start "$DATA" archive_mode=on track_commit_timestamp=on \
+pg_start "$DATA" archive_mode=on track_commit_timestamp=on max_prepared_transactions=5 \
 	"archive_command=$PGSTRATA archive-push -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %p"
 pg_sql "$DATA" -c 'CREATE TABLE t (n int PRIMARY KEY, xid xid8)'
 archived
@@ -69,6 +69,11 @@ done
 pg_sql "$DATA" -c "SELECT pg_create_restore_point('it''s \"q\" \\ %p')" >/dev/null
 pg_sql "$DATA" -c 'BEGIN' -c 'INSERT INTO t VALUES (100, pg_current_xact_id())' \
 	-c 'SELECT pg_current_xact_id()' -c 'ROLLBACK' >"$SCRATCH/aborted"
+pg_sql "$DATA" -c 'BEGIN' -c 'INSERT INTO t VALUES (200, pg_current_xact_id())' \
+	-c 'SELECT pg_current_xact_id()' -c "PREPARE TRANSACTION 'p'" >"$SCRATCH/prepared"
+pg_sql "$DATA" -c 'INSERT INTO t VALUES (201, pg_current_xact_id())'
+pg_sql "$DATA" -c "COMMIT PREPARED 'p'"
+pg_sql "$DATA" -c 'INSERT INTO t VALUES (202, pg_current_xact_id())'
 archived
 archived
 
@@ -87,6 +92,32 @@ while read -r n xid when lsn; do
 done <"$SCRATCH/commits"
 read -r xid <"$SCRATCH/aborted"
 assert_eq "$(target "xid-$xid" last_xid)" "$(tail -n 1 "$SCRATCH/commits" | cut -d ' ' -f 2)" 'commit before an abort'
+read -r prepared <"$SCRATCH/prepared"
+assert_eq "$(target "xid-$prepared" last_xid)" "$prepared" 'a prepared transaction ends with COMMIT PREPARED'
+
+# Recovery itself stops where show-target says (at.sh has the other kinds): SETTING=VALUE, TARGET, highest row, rows.
+recovers() {
+	local copy=$SCRATCH/recovered i
+	"$PGSTRATA" restore latest "$copy" -r "$REPO" -q
+	chown -R postgres: "$copy"
+	install -o postgres /dev/null "$copy/recovery.signal"
+	pg_start "$copy" "$1" recovery_target_action=pause archive_mode=off max_prepared_transactions=5 \
+		"restore_command=$PGSTRATA archive-get -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %f %p"
+	for ((i = 0; i < 300; i++)); do
+		[ "$(pg_sql "$copy" -c 'SELECT pg_get_wal_replay_pause_state()')" != paused ] || break
+		sleep 0.1
+	done
+	assert_eq "$(pg_sql "$copy" -c 'SELECT pg_last_wal_replay_lsn()')" "$(target "$2" to_lsn)" "end of replay, $1"
+	assert_eq "$(pg_sql "$copy" -c 'SELECT max(n), count(*) FROM t')" "$3|$4" "rows, $1"
+	pg_stop "$copy"
+	rm -rf "$copy"
+}
+fourth=$(sed -n 4p "$SCRATCH/commits")
+read -r _ _ when lsn <<<"$fourth"
+# The zone in figures: its names are not known yet when the server reads this setting.
+recovers "recovery_target_time=${when%Z}+00" "$when" 4 4
+recovers "recovery_target_lsn=$lsn" "lsn-$lsn" 4 4
+recovers "recovery_target_xid=$prepared" "xid-$prepared" 201 8
 assert_ok "$PGSTRATA" show-target -r "$REPO" "name-it's \"q\" \\ %25p"
 assert_match "$("$PGSTRATA" show-target -r "$REPO" latest)" "backup +$backup" 'text'
 assert_eq "$(target "lsn-$stop" backup_end_lsn)" "$stop" 'the end of the backup'
@@ -118,6 +149,7 @@ read -r _ xid3 _ _ <<<"$third"
 chown -R postgres: "$SCRATCH/copy"
 install -o postgres /dev/null "$SCRATCH/copy/recovery.signal"
 pg_start "$SCRATCH/copy" "recovery_target_name=after 3" recovery_target_action=promote track_commit_timestamp=on \
+	max_prepared_transactions=5 \
 	archive_mode=on "archive_command=$PGSTRATA archive-push -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %p" \
 	"restore_command=$PGSTRATA archive-get -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %f %p"
 for ((i = 0; i < 300; i++)); do
@@ -138,7 +170,7 @@ last=$(tail -n 1 "$SCRATCH/commits")
 read -r _ xid6 when6 _ <<<"$last"
 assert_eq "$(target "$when6@1" last_xid)" "$xid6" 'the last commit of timeline 1'
 assert_eq "$(target latest@1 timeline)" 1 'timeline 1 when asked for'
-assert_eq "$(target latest@1 last_xid)" "$xid6" 'its last commit'
+assert_eq "$(target latest@1 last_xid)" "$(pg_sql "$DATA" -c 'SELECT xid FROM t WHERE n = 202')" 'its last commit'
 pg_stop "$SCRATCH/copy"
 
 # A lost segment is named; what lies before it can still be reached.

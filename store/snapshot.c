@@ -26,6 +26,14 @@ const char *snapshot_kind_name(enum snapshot_kind k)
 	return kind_names[k];
 }
 
+enum snapshot_kind snapshot_kind_of(const char *name)
+{
+	for (int k = 1; k <= SNAPSHOT_KINDS; k++)
+		if (!strcmp(name, kind_names[k]))
+			return (enum snapshot_kind)k;
+	return 0;
+}
+
 struct snapshot *snapshot_new(void)
 {
 	return calloc(1, sizeof(struct snapshot));
@@ -296,9 +304,7 @@ static int list_one(void *arg, const char *name, const struct object_info *info)
 	if (sscanf(name, "snapshots/%63[^/]/%15[^/]/%63[^/]%n", cluster, kind, id, &end) != 3 || name[end] ||
 		!is_id(id) || store_check_cluster_name(cluster, NULL) < 0)
 		return 0;
-	for (int k = 1; k <= SNAPSHOT_KINDS; k++)
-		if (!strcmp(kind, kind_names[k]))
-			ref.kind = (enum snapshot_kind)k;
+	ref.kind = snapshot_kind_of(kind);
 	if (!ref.kind || (l->kind && ref.kind != l->kind))
 		return 0;
 	if (l->list.n == l->cap) {

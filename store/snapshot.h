@@ -17,7 +17,8 @@
 
 enum snapshot_kind { SNAPSHOT_BASE = 1, SNAPSHOT_DUMP = 2, SNAPSHOT_GLOBALS = 3 };
 #define SNAPSHOT_KINDS 3
-const char *snapshot_kind_name(enum snapshot_kind k); /* "base", "dump", "globals" */
+const char *snapshot_kind_name(enum snapshot_kind k);  /* "base", "dump", "globals" */
+enum snapshot_kind snapshot_kind_of(const char *name); /* 0: there is no such kind */
 
 enum property_type { PROPERTY_TEXT = 1, PROPERTY_NUMBER = 2, PROPERTY_BOOL = 3 };
 

@@ -154,6 +154,7 @@ int cmd_mount(struct cmd_context *c, int argc, char **argv);
 int cmd_umount(struct cmd_context *c, int argc, char **argv);
 int cmd_repair(struct cmd_context *c, int argc, char **argv);
 int cmd_verify(struct cmd_context *c, int argc, char **argv);
+int cmd_prune(struct cmd_context *c, int argc, char **argv);
 int cmd_receive(struct cmd_context *c, int argc, char **argv);
 int cmd_archive_push(struct cmd_context *c, int argc, char **argv);
 int cmd_archive_get(struct cmd_context *c, int argc, char **argv);

@@ -10,17 +10,6 @@
 CLEANUP_DEFINE(struct store, store_free)
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
 
-/* 0 for "all kinds", -1 for none of them. */
-static int parse_kind(const char *text)
-{
-	if (!text)
-		return 0;
-	for (int k = 1; k <= SNAPSHOT_KINDS; k++)
-		if (!strcmp(text, snapshot_kind_name((enum snapshot_kind)k)))
-			return k;
-	return -1;
-}
-
 static const char *property_text(const struct snapshot *s, const char *key)
 {
 	const struct property *p = snapshot_get(s, key);
@@ -132,17 +121,18 @@ int cmd_list(struct cmd_context *c, int argc, char **argv)
 	};
 	_cleanup_(store_freep) struct store *s = NULL;
 	struct err e = {0};
-	int kind, status;
+	enum snapshot_kind kind;
+	int status;
 
 	if (!cmd_parse(c, &usage, argc, argv))
 		return c->status;
-	kind = parse_kind(kind_text);
-	if (kind < 0)
+	kind = kind_text ? snapshot_kind_of(kind_text) : 0;
+	if (kind_text && !kind)
 		return cmd_usage_error(c, &usage, "--kind: there is no kind \"%s\"", kind_text);
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
-	if (list(c, s, (enum snapshot_kind)kind, &e) < 0)
+	if (list(c, s, kind, &e) < 0)
 		return cmd_fail(c, &e);
 	return CMD_OK;
 }

@@ -28,6 +28,7 @@ static const struct verb verbs[] = {
 	{"restore", cmd_restore, "ID DIR", "copies a base backup out, in parallel"},
 	{"verify", cmd_verify, "", "checks that everything is there and sound"},
 	{"repair", cmd_repair, "", "saves what can be saved after damage"},
+	{"prune", cmd_prune, "", "removes what retention does not keep, and collects the rest"},
 	{"receive", cmd_receive, "", "receives a running server's WAL"},
 	{"archive-push", cmd_archive_push, "PATH", "archives a file of WAL, for archive_command"},
 	{"archive-get", cmd_archive_get, "NAME DEST", "copies one out, for restore_command"},

@@ -38,7 +38,7 @@ static int add_tag(struct retention_rules *r, const char *value, struct err *e)
 	int c = tag_check(value, e);
 
 	if (c < 0)
-		return c;
+		return err_wrap(e, c, "%s", rule_name(RULE_TAG));
 	more = reallocarray(r->tags, r->n_tags + 1, sizeof(*more));
 	if (!more)
 		return err_sys(e, -ENOMEM, "tag %s", value);
@@ -151,9 +151,8 @@ int retention_section(
 			return r;
 		c = cluster;
 	}
-	for (int k = 1; words == 2 && k <= SNAPSHOT_KINDS; k++)
-		if (!strcmp(kind_text, snapshot_kind_name((enum snapshot_kind)k)))
-			kind = (enum snapshot_kind)k;
+	if (words == 2)
+		kind = snapshot_kind_of(kind_text);
 	if (words == 2 && !kind)
 		return err_set(e, -EINVAL, "[%s]: \"%s\" is not base, dump or globals", section, kind_text);
 	if (!find_set(s, c, kind)) {

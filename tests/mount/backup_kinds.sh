@@ -40,6 +40,11 @@ pg_stop "$SCRATCH/small-copy/data"
 pg_stop "$SCRATCH/small"
 
 server_new large 1 '--wal-segsize=64 --data-checksums' max_wal_size=1GB
+# On a terminal a line tells bytes, rate and the time that is left.
+connect "$SCRATCH/large"
+line=$(script -qec "'$PGSTRATA' backup -r '$REPO' -c watched ${CONNECT[*]} --max-rate 16M" /dev/null | tr '\r' '\n')
+assert_match "$line" 'backing up: [0-9.]+ .?B of [0-9.]+ MB \([0-9]+ %\), [0-9.]+ MB/s, [0-9]+:[0-9]{2} left' 'progress line'
+assert_match "$line" 'Backed up watched/' 'the end'
 take_and_check large 20
 for f in "$MNT/large/backups/$ID"/data/pg_wal/0*; do
 	assert_eq "$(stat -c '%s %a' "$f")" '67108864 600' "$f"

@@ -22,6 +22,8 @@ static inline int codec_is_delta(unsigned kind)
 struct codec;
 
 int codec_new(int level, struct codec **ret);
+/* The same, with codec_pack by CODEC_ZSTD set up for frames of WAL. */
+int codec_new_wal(struct codec **ret);
 void codec_free(struct codec *c); /* fine on NULL */
 
 /* Room that any result of n bytes fits in. */

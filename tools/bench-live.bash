@@ -10,7 +10,7 @@ WAL_COUNT=100
 build_wal_data() {
 	local cluster=$work/walpg
 	note "building the WAL in $work (about two minutes)"
-	(cd "$work" && rm -rf wal.stamp walpg walbase walseg)
+	(cd "$work" && rm -rf wal.stamp walpg walbase walseg walstanza walstanza.lock)
 	pg_init "$cluster"
 	printf '%s\n' 'shared_buffers = 256MB' 'wal_keep_size = 8GB' 'max_wal_size = 1GB' >>"$cluster/postgresql.conf"
 	pg_start "$cluster"
@@ -22,13 +22,18 @@ build_wal_data() {
 		quiet pg_run "$cluster" pgbench -n -c 4 -T 10 postgres
 	done
 	quiet pg_sql "$cluster" -d postgres -c 'SELECT pg_switch_wal()'
+	# pgBackRest's stanza wants the running server once.
+	install -d -o postgres "$work/walstanza" "$work/walstanza.lock"
+	quiet as_postgres pgbackrest --stanza=wal --repo1-path="$work/walstanza" --lock-path="$work/walstanza.lock" \
+		--log-level-file=off --pg1-path="$cluster" --pg1-socket-path="${PG_SOCKET[$cluster]}" \
+		--pg1-port="${PG_PORT[$cluster]}" stanza-create
 	pg_stop "$cluster"
 	install -d -o postgres "$work/walseg"
 	wal_from "$cluster" "$first" | sed -n "1,${WAL_COUNT}p" | while read -r name; do
 		cp -p "$cluster/pg_wal/$name" "$work/walseg/"
 	done
-	# What pgBackRest reads of a data directory, and nothing more.
-	find "$cluster/pg_wal" -type f -delete
+	# What pgBackRest reads of a data directory is all that is wanted of it now.
+	rm -rf "$cluster/pg_wal" "$cluster/base"
 	wal_stamp >"$work/wal.stamp"
 }
 
@@ -67,16 +72,10 @@ push_command() {
 
 WAL_PGBACKREST=()
 
-# What a repository is before the first push. pgBackRest's stanza wants the running server once.
 wal_repositories() {
 	WAL_PGBACKREST=(--stanza=wal --repo1-path="$run/wal.pgbackrest" --lock-path="$run/wal.lock" --log-level-console=warn
 		--log-level-file=off)
-	install -d -o postgres "$run/wal.pgbackrest" "$run/wal.lock" "$run/wal.spool"
-	pg_start "$work/walpg"
-	quiet as_postgres pgbackrest "${WAL_PGBACKREST[@]}" --pg1-path="$work/walpg" \
-		--pg1-socket-path="${PG_SOCKET[$work/walpg]}" --pg1-port="${PG_PORT[$work/walpg]}" stanza-create
-	pg_stop "$work/walpg"
-	cp -a "$run/wal.pgbackrest" "$run/wal.pgbackrest.empty"
+	install -d -o postgres "$run/wal.lock" "$run/wal.spool"
 	cat >"$run/cp-fsync" <<-END
 		#!/bin/sh
 		exec dd if="\$1" of="$run/wal.plain/\${1##*/}" bs=1M conv=fsync status=none
@@ -119,7 +118,7 @@ wal_push() {
 		;;
 	pgbackrest)
 		rm -rf "$run/wal.pgbackrest"
-		cp -a "$run/wal.pgbackrest.empty" "$run/wal.pgbackrest"
+		cp -a "$work/walstanza" "$run/wal.pgbackrest"
 		;;
 	esac
 	install -o postgres /dev/null "$run/times"
@@ -182,6 +181,15 @@ fetch_command() {
 	esac
 }
 
+# Starts the copy, and returns when recovery has ended. (pg_ctl is content with less.)
+replay_start() {
+	pg_start "$run/replay" "restore_command=$FETCH" hot_standby=off shared_buffers=256MB archive_mode=off
+	until [ "$(pg_sql "$run/replay" -d postgres -c 'SELECT pg_is_in_recovery()' 2>/dev/null)" = f ]; do
+		[ -s "$run/replay/postmaster.pid" ] || log_die "recovery with $FETCH"
+		sleep 0.05
+	done
+}
+
 # A copy of the base backup recovers through all the WAL there is, and is then ready (it is not before: hot_standby is
 # off). What recovery itself takes is in the time of everybody.
 wal_replays() {
@@ -200,7 +208,7 @@ wal_replays() {
 		fetch_command "$who"
 		drop_caches
 		warm "$run/replay"
-		timed pg_start "$run/replay" "restore_command=$FETCH" hot_standby=off shared_buffers=256MB archive_mode=off
+		timed replay_start
 		sample wal-replay "$who" "$TOOK"
 		check_replay "$who"
 		pg_stop "$run/replay"
@@ -213,8 +221,7 @@ wal_replays() {
 check_replay() {
 	local last got
 	last=$(find "$work/walseg" -type f -printf '%f\n' | sort | tail -n 1)
-	got=$(pg_sql "$run/replay" -d postgres -c "SELECT last_archived_wal FROM pg_stat_archiver LIMIT 0" \
-		-c "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 9)")
+	got=$(pg_sql "$run/replay" -d postgres -c 'SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 9)')
 	[[ ! $got < ${last:8} ]] || die "wal-replay of $1 ended before the last segment: at $got, not at ${last:8}"
 }
 

@@ -364,7 +364,7 @@ static int put_away(struct repair *p, const char *name, struct err *e)
 		p->o->delete_damaged ? "deleted" : "moved to quarantine");
 	p->progress = true;
 	p->report->packs += is_in(name, "packs/");
-	p->report->wal += is_in(name, "wal/");
+	p->report->wal += is_in(name, "wal/") || is_in(name, "walpart/");
 	p->report->snapshots += is_in(name, "snapshots/");
 	p->report->notes += is_in(name, "walnote/");
 	return 0;

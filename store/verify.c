@@ -43,7 +43,7 @@ void verify_damaged(
 
 	pthread_mutex_lock(&v->lock);
 	v->report.damaged++;
-	v->report.lost += !strncmp(object, "wal/", 4);
+	v->report.lost += !strncmp(object, "wal/", 4) || !strncmp(object, "walpart/", 8);
 	if (chunk && digestset_add(&v->bad, chunk) < 0 && !v->r)
 		v->r = err_sys(&v->e, -ENOMEM, "verify");
 	v->fn(v->arg, &f);
@@ -106,6 +106,8 @@ static int collect(struct verify *v, struct err *e)
 		r = backend_list(v->s->backend, "wal", add_unit, v, e);
 	if (!r)
 		r = backend_list(v->s->backend, "walnote", add_unit, v, e);
+	if (!r)
+		r = backend_list(v->s->backend, "walpart", add_unit, v, e);
 	if (r == -ENOMEM)
 		err_sys(e, r, "verify");
 	if (!r && v->n_units)

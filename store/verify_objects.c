@@ -15,6 +15,7 @@
 #include "store/pack.h"
 #include "store/verify_priv.h"
 #include "store/wal.h"
+#include "store/wal_piece.h"
 
 #define STRETCH (4u << 20)
 #define HEAD 32
@@ -268,7 +269,35 @@ static int check_note(
 	return r == -ENOENT ? 0 : r;
 }
 
-static void check_wal(struct job *j)
+/* A piece of a segment that grows: "walpart/CLUSTER/SEGMENT.START-END". It may be merged into another at any moment. */
+static int check_piece(struct verify *v, struct worker *w, const char *object, uint64_t *ret, struct err *e)
+{
+	_cleanup_(freep) void *p = NULL;
+	const char *name = strrchr(object, '/') + 1;
+	struct wal_piece piece;
+	uint32_t start, end;
+	size_t n, segment;
+	int r;
+
+	if (!wal_piece_name_parse(name, strlen(name), &segment, &start, &end))
+		return err_set(e, -EBADMSG, "no piece of WAL has such a name");
+	r = backend_get(v->s->backend, object, WAL_PIECE_HEAD + codec_bound(WAL_PIECE_MAX), &p, &n, e);
+	if (r == -ENOENT)
+		return 0;
+	if (!r)
+		r = wal_piece_parse(p, n, v->s->id, object, &piece, e);
+	if (r < 0)
+		return r;
+	if (piece.start != start || piece.end != end)
+		return err_set(e, -EBADMSG, "it holds other bytes than its name says");
+	r = room(&w->raw, &w->raw_cap, end - start);
+	if (r < 0)
+		return err_sys(e, r, "unpacking");
+	*ret = end - start;
+	return wal_piece_unpack(decoder_codec(w->decoder), &piece, object, w->raw, e);
+}
+
+static void check_wal(struct job *j, struct worker *w)
 {
 	struct verify *v = j->pass->v;
 	char cluster[64];
@@ -277,7 +306,9 @@ static void check_wal(struct job *j)
 	uint64_t unpacked = 0;
 	int r;
 
-	if (!wal_parts(j->unit->name, cluster, &name))
+	if (!strncmp(j->unit->name, "walpart/", 8))
+		r = check_piece(v, w, j->unit->name, &unpacked, &e);
+	else if (!wal_parts(j->unit->name, cluster, &name))
 		r = err_set(&e, -EBADMSG, "no file of WAL has such a name");
 	else if (!strncmp(j->unit->name, "walnote/", 8))
 		r = check_note(v, j->unit, cluster, name, &e);
@@ -305,7 +336,7 @@ static void run(void *arg, unsigned worker)
 			check_stretch(j, w);
 		drop_pack(j->pass, j->pack);
 	} else if (!verify_stopped(j->pass->v)) {
-		check_wal(j);
+		check_wal(j, w);
 	}
 	free(j);
 }

@@ -12,15 +12,60 @@
 #include "src/base/io.h"
 #include "src/cmd/interrupt.h"
 #include "src/cmd/progress.h"
+#include "src/pit/pit.h"
 #include "store/verify.h"
 
 CLEANUP_DEFINE(struct store, store_free)
 
 /* Where findings go: lines as they come, or a list until the end. */
 struct report {
-	json_t *damaged, *lost, *unused; /* NULL without --json */
-	bool bad;			 /* no memory */
+	json_t *damaged, *lost, *unused, *gaps; /* NULL without --json */
+	bool bad;				/* no memory */
 };
+
+/* Holes in the WAL between the oldest backup's end and the end of the archive: names alone tell them. */
+static int check_chain(
+	struct store *s, const char *cluster, struct report *report, uint64_t *gaps, struct err *e)
+{
+	_cleanup_(pit_freep) struct pit *pit = NULL;
+	_cleanup_(pit_window_release) struct pit_window w = {0};
+	struct err why = {0};
+	int r = pit_new(s, cluster, NULL, &pit, e);
+
+	if (r < 0)
+		return r;
+	/* What cannot be read for damage was told by the verify itself. */
+	r = pit_window(pit, &w, &why);
+	if (r == -ENOMEM)
+		return err_set(e, r, "%s", why.text);
+	for (size_t i = 0; !r && i < w.n_gaps; i++) {
+		(*gaps)++;
+		if (report->damaged)
+			json_array_append_new(
+				report->gaps, json_pack("{s:s, s:s, s:s, s:I}", "cluster", cluster, "first",
+						      w.gaps[i].first, "last", w.gaps[i].last, "segments",
+						      (json_int_t)w.gaps[i].segments));
+		else
+			printf("gap: %s: WAL from %s to %s is not archived (%llu segments)\n", cluster,
+				w.gaps[i].first, w.gaps[i].last, (unsigned long long)w.gaps[i].segments);
+	}
+	return 0;
+}
+
+static int check_chains(
+	struct cmd_context *c, struct store *s, struct report *report, uint64_t *gaps, struct err *e)
+{
+	char **clusters;
+	int r = store_clusters(s, &clusters, e);
+
+	if (r < 0)
+		return r;
+	for (char **n = clusters; *n && !r; n++)
+		if (!c->cluster_given || !strcmp(*n, c->cluster))
+			r = check_chain(s, *n, report, gaps, e);
+	strv_free(clusters);
+	return r;
+}
 
 /* "P%", "1/N" or "0.P", as a share above 0 and at most 1. */
 static int parse_share(const char *text, double *ret, struct err *e)
@@ -98,13 +143,14 @@ static void on_finding(void *arg, const struct verify_finding *f)
 		r->bad = true;
 }
 
-static int print_json(struct report *r, const struct verify_report *v)
+static int print_json(struct report *r, const struct verify_report *v, uint64_t gaps)
 {
-	json_t *o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:O}", "sound",
-		v->damaged == 0 && v->lost == 0, "objects", (json_int_t)v->objects, "objects_read",
-		(json_int_t)v->objects_read, "bytes_read", (json_int_t)v->bytes_read, "bytes_unpacked",
-		(json_int_t)v->bytes_unpacked, "snapshots", (json_int_t)v->snapshots, "files",
-		(json_int_t)v->files, "damaged", r->damaged, "lost", r->lost, "unused", r->unused);
+	json_t *o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:O, s:O}", "sound",
+		!v->damaged && !v->lost && !v->unused && !gaps, "objects", (json_int_t)v->objects,
+		"objects_read", (json_int_t)v->objects_read, "bytes_read", (json_int_t)v->bytes_read,
+		"bytes_unpacked", (json_int_t)v->bytes_unpacked, "snapshots", (json_int_t)v->snapshots,
+		"files", (json_int_t)v->files, "damaged", r->damaged, "lost", r->lost, "unused", r->unused,
+		"gaps", r->gaps);
 	char *text = o && !r->bad ? json_dumps(o, JSON_INDENT(2)) : NULL;
 
 	json_decref(o);
@@ -115,13 +161,18 @@ static int print_json(struct report *r, const struct verify_report *v)
 	return 0;
 }
 
-static void print_text(const struct verify_report *v)
+static void print_text(const struct verify_report *v, uint64_t gaps)
 {
 	char read[SIZE_TEXT], unpacked[SIZE_TEXT];
 
 	if (v->damaged || v->lost)
 		printf("DAMAGED: %llu objects or chunks are damaged, %llu files are hurt by it.\n",
 			(unsigned long long)v->damaged, (unsigned long long)v->lost);
+	else if (v->unused)
+		printf("DAMAGED, but nothing is lost: %llu objects or chunks that nothing needs.\n",
+			(unsigned long long)v->unused);
+	else if (gaps)
+		printf("Sound, but the WAL has %llu gaps.\n", (unsigned long long)gaps);
 	else
 		fputs("Sound: ", stdout);
 	printf("%llu snapshots with %llu distinct files; %llu of %llu objects read, %s that unpack to %s.\n",
@@ -137,6 +188,7 @@ static int verify(struct cmd_context *c, struct store *s, struct verify_options 
 	_cleanup_(freep) char *dir = NULL, *state = NULL;
 	struct meter meter = {0};
 	struct progress *p;
+	uint64_t gaps = 0;
 	int r;
 
 	if (c->cache_dir) {
@@ -150,21 +202,25 @@ static int verify(struct cmd_context *c, struct store *s, struct verify_options 
 		report.damaged = json_array();
 		report.lost = json_array();
 		report.unused = json_array();
+		report.gaps = json_array();
 	}
 	o->meter = &meter;
 	p = progress_start(c, "verifying", &meter);
 	r = store_verify(s, o, on_finding, &report, &v, e);
 	progress_stop(p);
+	if (r == 0)
+		r = check_chains(c, s, &report, &gaps, e);
 	if (r == 0 && c->json)
-		r = print_json(&report, &v);
+		r = print_json(&report, &v, gaps);
 	else if (r == 0)
-		print_text(&v);
+		print_text(&v, gaps);
 	json_decref(report.damaged);
 	json_decref(report.lost);
 	json_decref(report.unused);
+	json_decref(report.gaps);
 	if (r == -ENOMEM && e && !e->code)
 		err_sys(e, r, "verify");
-	return r < 0 ? r : v.damaged || v.lost;
+	return r < 0 ? r : v.damaged || v.lost || v.unused || gaps;
 }
 
 int cmd_verify(struct cmd_context *c, int argc, char **argv)
@@ -187,13 +243,11 @@ int cmd_verify(struct cmd_context *c, int argc, char **argv)
 		.verb = "verify",
 		.args = "",
 		.takes = TAKES_CLUSTER | TAKES_JSON,
-		.about = "Reads the repository and checks it: every chunk's SHA-256, every file of WAL, and "
-			 "that "
-			 "all that\n"
-			 "the snapshots reach is there. Names each damaged object and what depends on it. "
-			 "Exit "
-			 "status 0:\n"
-			 "sound, 1: damaged.",
+		.about =
+			"Reads the repository and checks it: every chunk's SHA-256, every file of WAL, that "
+			"all\n"
+			"that the snapshots reach is there, and that the WAL has no gap. Names each damaged\n"
+			"object and what depends on it. Exit status 0: sound, 1: damaged, or a gap.",
 		.example = "  pgstrata verify -r /srv/pgstrata --slice 1/7",
 		.options = options,
 	};

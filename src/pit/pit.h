@@ -63,7 +63,8 @@ int pit_settings(const struct pit_point *p, const char *restore_command, char **
 /* One JSON object that tells the point: what at/…/info.json holds and show-target --json prints. Appends to b. */
 int pit_point_json(const struct pit_point *p, unsigned indent, struct buf *b);
 
-/* A hole in the archive: segments that are missing between two that are there, on the way of one timeline. */
+/* A hole in the archive: segments that are missing between two that are there, on the way of one timeline. What prune took
+ * between two backups is none. */
 struct pit_gap {
 	char first[WAL_NAME_TEXT], last[WAL_NAME_TEXT];
 	uint64_t segments;

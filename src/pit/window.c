@@ -33,13 +33,29 @@ static struct lsn gaps_from(const struct backup *b)
 	return b->own_wal && b->stop.v ? b->stop : b->start;
 }
 
+/* Is the WAL between two backups gone that only led from the one to the other? That is what prune does to backups older than
+ * the window in which each moment can be reached: they keep what they need themselves. A loss that begins and ends at just
+ * these segments looks the same; it would have to take all, and no more. */
+static bool is_pruned(const struct way *w, struct segno first, struct segno next)
+{
+	bool begins = false, ends = false;
+
+	for (size_t i = 0; i < w->inv->n_backups; i++) {
+		const struct backup *b = w->inv->backups[i];
+
+		begins |= b->stop.v && way_segno(w, (struct lsn){b->stop.v - 1}).v + 1 == first.v;
+		ends |= b->start.v && way_segno(w, b->start).v == next.v;
+	}
+	return begins && ends;
+}
+
 /* All holes from a position on. */
 static int find_gaps(const struct way *w, struct lsn from, struct pit_window *ret, struct err *e)
 {
 	struct segno first, next;
 
 	for (; way_gap(w, from, &first, &next); from = way_start(w, next))
-		if (add_gap(w, first, next, ret) < 0)
+		if (!is_pruned(w, first, next) && add_gap(w, first, next, ret) < 0)
 			return err_sys(e, -ENOMEM, "gaps of the WAL archive");
 	return 0;
 }

@@ -143,6 +143,24 @@ START_TEST(holes)
 }
 END_TEST
 
+/* What leads from one backup to the next, and all of it: prune took that. */
+START_TEST(pruned_between_backups)
+{
+	struct hours h = hours();
+	struct pit_window w;
+
+	hours_backups(&h);
+	pf_archive_all(f.s, &h.w);
+	for (uint64_t no = PF_FIRST + 1; no < PF_FIRST + 4; no++)
+		pf_lose(&f, 1, no);
+	w = window();
+	ck_assert_uint_eq(w.n_gaps, 0);
+	ck_assert(w.open && w.from_lsn.v == h.stop[1] && w.to_lsn.v == h.end);
+	pit_window_release(&w);
+	hours_free(&h);
+}
+END_TEST
+
 /* A backup that carries its WAL needs nothing archived of before its end. */
 START_TEST(archive_begins_late)
 {
@@ -436,6 +454,7 @@ static Suite *suite(void)
 	tcase_add_test(t, empty);
 	tcase_add_test(t, from_and_to);
 	tcase_add_test(t, holes);
+	tcase_add_test(t, pruned_between_backups);
 	tcase_add_test(t, archive_begins_late);
 	tcase_add_test(t, listing);
 	tcase_add_test(t, threads);

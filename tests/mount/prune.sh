@@ -167,6 +167,10 @@ assert_eq "$(segments)" "$want" 'segments that are kept'
 assert_eq "$(ids)" "$A $B $C $D $E" 'snapshots that are kept'
 assert_eq "$(find "$REPO/walnote" -type f -printf '%f\n' | sort)" "$(find "$REPO/walnote" -type f -printf '%f\n' |
 	sort | while read -r name; do find "$REPO/wal" -name "$name" -printf '%f\n'; done)" 'notes without a file'
+# What was dropped between them is no gap, neither to status nor to verify.
+assert_ok "$PGSTRATA" status -r "$REPO" >/dev/null
+assert_ok "$PGSTRATA" verify --quick -r "$REPO" >"$SCRATCH/out"
+assert_match "$(cat "$SCRATCH/out")" '^Sound: ' verify
 "$PGSTRATA" restore -q -r "$REPO" "$A" "$SCRATCH/copy"
 assert_same_tree "$SCRATCH/ref/$A" "$SCRATCH/copy"
 # The oldest has no WAL but the archive's.

@@ -168,7 +168,9 @@ wal_backlogs() {
 fetch_command() {
 	case $1 in
 	pgstrata)
-		quiet "$PGSTRATA" mount -r "$run/wal.pgstrata" -o allow_other "$run/mnt"
+		# Without a base backup the mount does not know whose the WAL is.
+		quiet "$PGSTRATA" mount -r "$run/wal.pgstrata" \
+			-o "allow_other,uid=$(id -u postgres),gid=$(id -g postgres)" "$run/mnt"
 		FETCH="cp $run/mnt/main/wal/%f %p"
 		;;
 	plain)

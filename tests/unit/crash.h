@@ -22,7 +22,7 @@
 #include "tests/unit/wal_make.h"
 
 #define SEGMENT (1u << 20)
-#define SEGMENTS 24
+#define SEGMENTS 10
 #define ARGS 16
 
 struct crash {

@@ -15,6 +15,7 @@
 #include "src/base/clean.h"
 #include "src/base/fault.h"
 #include "src/pg/control.h"
+#include "store/prune.h"
 #include "store/verify.h"
 #include "store/wal.h"
 #include "store/wal_partial.h"
@@ -35,7 +36,8 @@ struct scenario {
 	const char *name;
 	const char *prepare; /* verbs that make base/repo, parted by ';'; "": there is none */
 	const char *verb;    /* NULL: this program does it */
-	bool drops;	     /* what was there before may be gone after */
+	const char *then;    /* a verb that must work afterwards; NULL: none */
+	bool drops;	     /* of what was there before, only what it leaves must stay */
 	bool may_exist;	     /* run again after it was done, it says that it is done */
 };
 
@@ -367,7 +369,7 @@ FX_UNUSED static void crash_check(
 	ck_assert_msg(!r || (!acknowledged && !c->before), "%s: there is no repository", what);
 	if (!s->drops)
 		crash_must_have(is, c->before, what, "what was there");
-	if (acknowledged)
+	if (acknowledged || s->drops)
 		crash_must_have(is, c->want, what, "what was acknowledged");
 	texts_free(is);
 	again = crash_run(c, s, s->verb, NULL);
@@ -378,11 +380,19 @@ FX_UNUSED static void crash_check(
 	if (!s->drops)
 		crash_must_have(is, c->before, what, "after another run, what was there");
 	texts_free(is);
+	if (!s->then)
+		return;
+	again = crash_run(c, s, s->then, NULL);
+	ck_assert_msg(again.done, "%s: %s: %d, %s", what, s->then, again.status, again.err);
+	crash_inspect(c, what, true, &is);
+	crash_must_have(is, c->want, what, "after the next verb");
+	texts_free(is);
 }
 
 /* ---- what goes in ---- */
 
-/* A base backup of PostgreSQL 13 with a few files; the second one is the first with changes. */
+/* A base backup of PostgreSQL 13 with a few files; the second one is the first with changes, the third one shares a few
+ * files with them. */
 FX_UNUSED static void crash_make_backups(struct crash *c, uint64_t *rng)
 {
 	static const char label[] = "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\n"
@@ -401,8 +411,9 @@ FX_UNUSED static void crash_make_backups(struct crash *c, uint64_t *rng)
 	fx_ok(control_parse(control, n, &parsed, &e), &e);
 	c->sysid = parsed.system_identifier;
 	check_rand_fill(rng, p, 4 * 65536);
-	for (int second = 0; second < 2; second++) {
-		_cleanup_(freep) char *dir = crash_path(c, second ? "second" : "first");
+	for (int which = 0; which < 3; which++) {
+		static const char *const names[] = {"first", "second", "third"};
+		_cleanup_(freep) char *dir = crash_path(c, names[which]);
 		_cleanup_(freep) char *global = io_join(dir, "global"), *base = io_join(dir, "base");
 		_cleanup_(freep) char *one = io_join(base, "1");
 
@@ -419,7 +430,7 @@ FX_UNUSED static void crash_make_backups(struct crash *c, uint64_t *rng)
 				i % 3 ? 8192 * (1 + (size_t)i) : 200 * (1 + (size_t)i));
 		}
 		crash_write(one, "20000", p, 40 * 65536);
-		for (size_t at = 5000; at < 40 * 65536; at += 65536 * 3)
+		for (size_t at = 5000; at < 40 * 65536; at += which ? 11 : 65536 * 3)
 			p[at] ^= 0x5a;
 	}
 	free(control);
@@ -513,6 +524,7 @@ FX_UNUSED static void crash_free(struct crash *c)
 #define INIT "init -r @repo"
 #define FIRST ";import base -q -j 2 -r @repo @first"
 #define SECOND ";import base -q -j 2 -r @repo @second"
+#define THIRD ";import base -q -j 2 -r @repo @third"
 #define SEG(n) "@wal/0000000100000000000000" n
 #define PUSH(n) ";archive-push -q -r @repo " SEG(n)
 
@@ -538,8 +550,20 @@ static const struct scenario scenarios[] = {
 		.verb = "archive-push -q -r @repo @wal/00000002.history"},
 	{.name = "verify", .prepare = INIT FIRST SECOND PUSH("02"), .verb = "verify -q -r @repo"},
 	{.name = "receive", .prepare = INIT PUSH("02")},
+	{.name = "prune",
+		.prepare = INIT FIRST SECOND THIRD PUSH("02"),
+		.then = "import base -q -j 2 -r @repo @first",
+		.drops = true},
 };
 #define N_SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))
+
+/* PGSTRATA_CRASH_ONLY=NAME: that scenario alone. */
+FX_UNUSED static bool crash_wanted(const struct scenario *s)
+{
+	const char *only = getenv("PGSTRATA_CRASH_ONLY");
+
+	return !only || !strcmp(only, s->name);
+}
 
 /* ---- what a receiver does, without a server: this program's own scenario ---- */
 
@@ -636,12 +660,45 @@ FX_UNUSED static void crash_check_pieces(const struct crash *c, const char *what
 	store_free(s);
 }
 
+/* All snapshots but the newest go, and what only they needed. */
+FX_UNUSED static int crash_prune(const char *top)
+{
+	struct crash c = {.top = (char *)top};
+	_cleanup_(freep) char *repo = crash_path(&c, "work/repo"), *cache = crash_path(&c, "work/cache");
+	struct store_options o = {.index_dir = cache};
+	struct prune_options po = {0};
+	struct prune_report report = {0};
+	struct snapshot_list l = {0};
+	struct store *s;
+	struct err e = {0};
+	int r = store_open(repo, &o, &s, &e);
+
+	if (!r)
+		r = snapshot_list(s, "main", SNAPSHOT_BASE, &l, &e);
+	if (!r && l.n > 1)
+		r = store_remove_snapshots(s, l.refs, l.n - 1, &e);
+	if (!r)
+		r = store_prune(s, &po, &report, &e);
+	if (r < 0)
+		fprintf(stderr, "%s\n", e.text);
+	else
+		printf("removed %" PRIu64 " rewritten %" PRIu64 " waiting %" PRIu64 " %s\n", report.removed,
+			report.rewritten, report.waiting, report.waiting_for);
+	snapshot_list_free(&l);
+	store_free(s);
+	return r < 0;
+}
+
 /* For main(): this program called as a scenario. */
 FX_UNUSED static char **crash_child;
 
 START_TEST(crash_child_runs)
 {
-	_exit(crash_receive(crash_child[0]));
+	bool receive = !strcmp(crash_child[1], "receive");
+	int r = receive ? crash_receive(crash_child[0]) : crash_prune(crash_child[0]);
+
+	fflush(stdout);
+	_exit(r);
 }
 END_TEST
 

@@ -57,11 +57,13 @@ START_TEST(killed_at_every_point)
 	unsigned n = 0;
 
 	for (size_t i = 0; i < N_SCENARIOS; i++)
-		sweep(&c, &scenarios[i], &seen);
+		if (crash_wanted(&scenarios[i]))
+			sweep(&c, &scenarios[i], &seen);
 	while (seen[n])
 		n++;
 	fprintf(stderr, "crash: %u distinct points in %zu verbs\n", n, N_SCENARIOS);
-	ck_assert_uint_ge(n * step(), ENOUGH_POINTS);
+	if (!getenv("PGSTRATA_CRASH_ONLY"))
+		ck_assert_uint_ge(n * step(), ENOUGH_POINTS);
 	texts_free(seen);
 	crash_free(&c);
 }

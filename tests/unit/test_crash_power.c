@@ -1,0 +1,475 @@
+/* Power loss: what a verb writes, syncs and names is recorded (src/base/fault.h, the journal); then, for each prefix of
+ * that record, the repository is made anew as a disk could have it on the next start, and looked at like after a crash
+ * (tests/unit/crash.h): it opens and is sound, what was there before is there, and so is what was acknowledged.
+ *
+ * What a disk may do, as POSIX leaves it: bytes that were not synced are lost, zero, or there in part; names that were
+ * given or taken since the last sync of their folder are there or not, each for itself. A folder is itself a
+ * name in its parent. For each prefix these states:
+ *
+ *	least	   only what was synced
+ *	names	   every name, but bytes only as far as synced
+ *	zeroes	   every name and every length, zeroes for bytes that were not synced
+ *	removals   of what was not synced, the removals came through and the rest did not
+ *	chance     each of it by chance
+ *	all	   everything: what a crash of the program alone leaves
+ *
+ * The index cache beside it is as it was after the whole verb, which is the furthest ahead of the repository it can be,
+ * or not there. */
+#include "tests/unit/crash.h"
+
+enum variant { LEAST, NAMES, ZEROES, REMOVALS, CHANCE, ALL };
+#define VARIANTS 6
+static const char *const variant_names[] = {"least", "names", "zeroes", "removals", "chance", "all"};
+
+struct inode {
+	uint64_t number; /* at the recording; 0: was there before */
+	char *original;	 /* the file, when it was there before: all of it is stable */
+	uint8_t *bytes, *stable;
+	size_t len, stable_len;
+	bool is_dir;
+	struct change *changes; /* of a folder, in order; the first `synced` of them are stable */
+	size_t n, synced;
+	struct inode *next;
+};
+
+/* A name given (to != NULL) or taken away. */
+struct change {
+	char *name;
+	struct inode *to;
+};
+
+/* What a sync that began covers. */
+struct syncing {
+	uint32_t thread;
+	struct inode *i;
+	uint8_t *bytes;
+	size_t len, n;
+};
+
+struct disk {
+	struct inode *inodes, *root;
+	struct syncing syncs[64];
+	size_t n_syncs;
+	const char *prefix; /* of paths that lie on it */
+	char *acks;
+};
+
+static struct inode *inode_new(struct disk *d, uint64_t number, bool is_dir)
+{
+	struct inode *i = calloc(1, sizeof(*i));
+
+	i->number = number;
+	i->is_dir = is_dir;
+	i->next = d->inodes;
+	d->inodes = i;
+	return i;
+}
+
+/* The newest one: numbers are used again. */
+static struct inode *inode_of(struct disk *d, uint64_t number)
+{
+	struct inode *i = d->inodes;
+
+	while (i && i->number != number)
+		i = i->next;
+	return i;
+}
+
+static void change(struct inode *dir, const char *name, struct inode *to)
+{
+	dir->changes = realloc(dir->changes, (dir->n + 1) * sizeof(*dir->changes));
+	dir->changes[dir->n++] = (struct change){strdup(name), to};
+}
+
+static struct inode *child(const struct inode *dir, const char *name)
+{
+	for (size_t i = dir->n; i-- > 0;)
+		if (!strcmp(dir->changes[i].name, name))
+			return dir->changes[i].to;
+	return NULL;
+}
+
+/* The folder that a path lies in, and the path's last name; NULL: it is not on this disk. */
+static struct inode *parent(struct disk *d, const char *path, const char **name)
+{
+	struct inode *i = d->root;
+	size_t n = strlen(d->prefix);
+	const char *slash;
+	char part[300];
+
+	if (strncmp(path, d->prefix, n) || path[n] != '/')
+		return NULL;
+	for (path += n + 1; (slash = strchr(path, '/')); path = slash + 1) {
+		snprintf(part, sizeof(part), "%.*s", (int)(slash - path), path);
+		i = child(i, part);
+		ck_assert_msg(i && i->is_dir, "the journal names a file in %s, which was not made", part);
+	}
+	*name = path;
+	return i;
+}
+
+static struct inode *lookup(struct disk *d, const char *path)
+{
+	const char *name;
+	struct inode *dir = !strcmp(path, d->prefix) ? NULL : parent(d, path, &name);
+
+	return !strcmp(path, d->prefix) ? d->root : dir ? child(dir, name) : NULL;
+}
+
+/* What was there before, all of it stable. */
+static void load(struct disk *d, struct inode *dir, const char *path)
+{
+	DIR *dp = opendir(path);
+	struct dirent *de;
+
+	while (dp && (de = readdir(dp))) {
+		char *sub = io_join(path, de->d_name);
+		struct inode *i;
+
+		if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, "..")) {
+			free(sub);
+			continue;
+		}
+		i = inode_new(d, 0, de->d_type == DT_DIR);
+		change(dir, de->d_name, i);
+		if (i->is_dir)
+			load(d, i, sub);
+		i->original = sub;
+	}
+	dir->synced = dir->n;
+	if (dp)
+		closedir(dp);
+}
+
+static void write_bytes(struct inode *i, uint64_t off, const uint8_t *p, size_t n)
+{
+	if (off + n > i->len) {
+		i->bytes = realloc(i->bytes, off + n + 1);
+		memset(i->bytes + i->len, 0, off + n - i->len);
+		i->len = off + n;
+	}
+	memcpy(i->bytes + off, p, n);
+}
+
+static void sync_begins(struct disk *d, uint32_t thread, struct inode *i)
+{
+	struct syncing *s = &d->syncs[d->n_syncs++];
+
+	ck_assert_uint_le(d->n_syncs, 64);
+	*s = (struct syncing){.thread = thread, .i = i};
+	if (!i)
+		return;
+	s->n = i->n;
+	s->len = i->len;
+	s->bytes = malloc(i->len + 1);
+	if (i->len)
+		memcpy(s->bytes, i->bytes, i->len);
+}
+
+static void sync_ends(struct disk *d, uint32_t thread)
+{
+	size_t k = d->n_syncs;
+
+	while (k > 0 && d->syncs[k - 1].thread != thread)
+		k--;
+	ck_assert_uint_gt(k, 0);
+	struct syncing *s = &d->syncs[k - 1];
+	if (s->i) {
+		free(s->i->stable);
+		s->i->stable = s->bytes;
+		s->i->stable_len = s->len;
+		if (s->n > s->i->synced)
+			s->i->synced = s->n;
+	}
+	*s = d->syncs[--d->n_syncs];
+}
+
+/* One entry of the journal happens. */
+static void happen(
+	struct disk *d, const struct fault_entry *en, const char *a, const char *b, const uint8_t *data)
+{
+	const char *name, *to_name;
+	struct inode *dir, *to, *i;
+	char *acks;
+
+	switch ((enum fault_op)en->op) {
+	case FAULT_CREATE:
+		i = inode_new(d, en->inode, false);
+		if (*a && (dir = parent(d, a, &name)))
+			change(dir, name, i);
+		break;
+	case FAULT_WRITE:
+		if ((i = inode_of(d, en->inode)))
+			write_bytes(i, en->off, data, en->len_b);
+		break;
+	case FAULT_LINK:
+		dir = parent(d, a, &name);
+		i = inode_of(d, en->inode);
+		if (dir && i)
+			change(dir, name, i);
+		break;
+	case FAULT_RENAME:
+		dir = parent(d, a, &name);
+		to = parent(d, b, &to_name);
+		if (dir && to) {
+			change(to, to_name, child(dir, name));
+			change(dir, name, NULL);
+		}
+		break;
+	case FAULT_UNLINK:
+		if ((dir = parent(d, a, &name)))
+			change(dir, name, NULL);
+		break;
+	case FAULT_MKDIR:
+		if (!strcmp(a, d->prefix)) {
+			d->root = inode_new(d, 0, true);
+		} else if ((dir = parent(d, a, &name))) {
+			change(dir, name, inode_new(d, 0, true));
+		}
+		break;
+	case FAULT_SYNC:
+		sync_begins(d, en->thread, inode_of(d, en->inode));
+		break;
+	case FAULT_SYNC_DIR:
+		sync_begins(d, en->thread, d->root ? lookup(d, a) : NULL);
+		break;
+	case FAULT_SYNCED:
+		sync_ends(d, en->thread);
+		break;
+	case FAULT_MARK:
+		ck_assert_int_gt(asprintf(&acks, "%s%s\n", d->acks ? d->acks : "", a), 0);
+		free(d->acks);
+		d->acks = acks;
+		break;
+	}
+}
+
+/* ---- a state after the power came back ---- */
+
+struct state {
+	struct disk *d;
+	enum variant how;
+	uint64_t rng;
+	uint64_t print; /* of what was made, to know a state that was tried */
+};
+
+static void mix(struct state *st, const void *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		st->print = (st->print ^ ((const uint8_t *)p)[i]) * 0x100000001b3u;
+}
+
+static bool comes_through(struct state *st, const struct change *c)
+{
+	switch (st->how) {
+	case LEAST:
+		return false;
+	case NAMES:
+	case ZEROES:
+	case ALL:
+		return true;
+	case REMOVALS:
+		return !c->to;
+	case CHANCE:
+		return check_rand_below(&st->rng, 2);
+	}
+	return false;
+}
+
+static void restore_file(struct state *st, const struct inode *i, const char *dir, const char *name, bool dry)
+{
+	_cleanup_(freep) char *path = io_join(dir, name);
+	size_t n = st->how == LEAST || st->how == NAMES || st->how == REMOVALS ? i->stable_len : i->len;
+	_cleanup_(freep) uint8_t *p = calloc(1, n + 1);
+
+	if (i->original) {
+		if (!dry)
+			ck_assert_msg(!link(i->original, path), "%s: %s", path, strerror(errno));
+		return;
+	}
+	if (st->how == ALL && n)
+		memcpy(p, i->bytes, n);
+	else if (i->stable_len)
+		memcpy(p, i->stable, n < i->stable_len ? n : i->stable_len);
+	/* Blocks that were written since, some of them. */
+	for (size_t at = 0; st->how == CHANCE && at < n; at += 4096)
+		if (check_rand_below(&st->rng, 2))
+			memcpy(p + at, i->bytes + at, n - at < 4096 ? n - at : 4096);
+	mix(st, p, n);
+	if (!dry)
+		crash_write(dir, name, p, n);
+}
+
+static void restore_dir(struct state *st, const struct inode *dir, const char *path, bool dry)
+{
+	struct inode now = {0};
+
+	/* What it holds: the stable changes, and of the others those that come through. */
+	for (size_t k = 0; k < dir->n; k++)
+		if (k < dir->synced || comes_through(st, &dir->changes[k]))
+			change(&now, dir->changes[k].name, dir->changes[k].to);
+	for (size_t k = 0; k < now.n; k++) {
+		struct inode *i = now.changes[k].to;
+		_cleanup_(freep) char *sub = io_join(path, now.changes[k].name);
+		bool last = true;
+
+		for (size_t j = k + 1; j < now.n; j++)
+			last = last && strcmp(now.changes[j].name, now.changes[k].name) != 0;
+		if (!i || !last)
+			continue;
+		mix(st, now.changes[k].name, strlen(now.changes[k].name) + 1);
+		if (!i->is_dir) {
+			restore_file(st, i, path, now.changes[k].name, dry);
+			continue;
+		}
+		if (!dry)
+			ck_assert_int_eq(mkdir(sub, 0700), 0);
+		restore_dir(st, i, sub, dry);
+	}
+	for (size_t k = 0; k < now.n; k++)
+		free(now.changes[k].name);
+	free(now.changes);
+}
+
+/* Prints of the states that were tried, with what had been acknowledged by then. */
+struct tried {
+	uint64_t *v;
+	size_t n;
+};
+
+static bool is_new(struct tried *t, uint64_t print)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->v[i] == print)
+			return false;
+	t->v = realloc(t->v, (t->n + 1) * sizeof(*t->v));
+	t->v[t->n++] = print;
+	return true;
+}
+
+static void try_state(struct crash *c, const struct scenario *s, struct disk *d, enum variant how, bool done,
+	unsigned prefix, struct tried *tried)
+{
+	_cleanup_(freep) char *repo = crash_path(c, "work/repo"), *work = crash_path(c, "work");
+	_cleanup_(freep) char *cache = crash_path(c, "work/cache"), *ahead = crash_path(c, "after/cache");
+	uint64_t seed = check_seed() * 1000003 + prefix;
+	struct state st = {.d = d, .how = how, .rng = seed, .print = 0xcbf29ce484222325u};
+	char what[120];
+
+	snprintf(what, sizeof(what), "%s, power lost after step %u, %s", s->name, prefix, variant_names[how]);
+	if (!d->root)
+		return;
+	restore_dir(&st, d->root, repo, true);
+	mix(&st, &done, sizeof(done));
+	if (d->acks)
+		mix(&st, d->acks, strlen(d->acks));
+	if (!is_new(tried, st.print))
+		return;
+	check_rmtree(work);
+	ck_assert(!mkdir(work, 0700) && !mkdir(repo, 0700));
+	if (prefix % 3)
+		crash_copy(ahead, cache);
+	else
+		ck_assert_int_eq(mkdir(cache, 0700), 0);
+	st.rng = seed;
+	restore_dir(&st, d->root, repo, false);
+	if (d->acks)
+		crash_check_pieces(c, what, d->acks);
+	crash_check(c, s, what, done);
+}
+
+/* ---- the journal ---- */
+
+static void replay(struct crash *c, const struct scenario *s, uint64_t *prefixes, uint64_t *states)
+{
+	_cleanup_(freep) char *journal = crash_path(c, "journal"), *repo = crash_path(c, "work/repo");
+	_cleanup_(freep) char *base = crash_path(c, "base/repo"), *work = crash_path(c, "work");
+	_cleanup_(freep) char *after = crash_path(c, "after"), *env = NULL;
+	struct disk d = {.prefix = repo};
+	struct tried tried = {0};
+	struct crash_run r;
+	unsigned steps = 0, every = getenv("PGSTRATA_CRASH_STEP")
+					    ? (unsigned)atoi(getenv("PGSTRATA_CRASH_STEP"))
+				    : SANITIZED ? 7
+						: 1;
+	size_t n;
+
+	crash_begin(c, s);
+	unlink(journal);
+	crash_fresh(c);
+	ck_assert_int_gt(asprintf(&env, "PGSTRATA_FAULT_JOURNAL=%s", journal), 0);
+	r = crash_run(c, s, s->verb, env);
+	ck_assert_msg(r.done, "%s: %s", s->name, r.err);
+	check_rmtree(after);
+	ck_assert_int_eq(rename(work, after), 0);
+	if (!access(base, F_OK)) {
+		d.root = inode_new(&d, 0, true);
+		load(&d, d.root, base);
+	}
+	uint8_t *p = fx_read_file(c->top, "journal", &n);
+	for (size_t at = 0; at < n;) {
+		struct fault_entry en;
+		char *a, *b;
+
+		ck_assert_uint_ge(n - at, sizeof(en));
+		memcpy(&en, p + at, sizeof(en));
+		at += sizeof(en);
+		ck_assert_uint_ge(n - at, (size_t)en.len_a + en.len_b);
+		a = strndup((char *)p + at, en.len_a);
+		b = strndup((char *)p + at + en.len_a, en.op == FAULT_RENAME ? en.len_b : 0);
+		happen(&d, &en, a, b, p + at + en.len_a);
+		at += en.len_a + en.len_b;
+		free(a);
+		free(b);
+		/* When the last step is done the verb has told so. */
+		if (++steps % every && at < n)
+			continue;
+		++*prefixes;
+		for (unsigned how = 0; how < VARIANTS; how++)
+			try_state(c, s, &d, (enum variant)how, at == n, steps, &tried);
+	}
+	fprintf(stderr, "power: %-26s %4u steps, %4zu states\n", s->name, steps, tried.n);
+	ck_assert_uint_gt(steps, 0);
+	*states += tried.n;
+	free(tried.v);
+	free(p);
+	free(d.acks);
+	for (struct inode *i = d.inodes, *next; i; i = next) {
+		next = i->next;
+		for (size_t k = 0; k < i->n; k++)
+			free(i->changes[k].name);
+		free(i->changes);
+		free(i->original);
+		free(i->bytes);
+		free(i->stable);
+		free(i);
+	}
+}
+
+START_TEST(power_is_lost_after_every_step)
+{
+	struct crash c = crash_new();
+	uint64_t prefixes = 0, states = 0;
+
+	for (size_t i = 0; i < N_SCENARIOS; i++)
+		if (crash_wanted(&scenarios[i]))
+			replay(&c, &scenarios[i], &prefixes, &states);
+	fprintf(stderr,
+		"power: %" PRIu64 " prefixes of what %zu verbs wrote, %" PRIu64 " states of the disk\n",
+		prefixes, N_SCENARIOS, states);
+	ck_assert_uint_ge(states, prefixes / 2);
+	crash_free(&c);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("crash/power");
+	TCase *t = tcase_create("all");
+
+	tcase_add_test(t, power_is_lost_after_every_step);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+CRASH_MAIN(suite)

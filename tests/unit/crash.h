@@ -430,7 +430,7 @@ FX_UNUSED static void crash_make_backups(struct crash *c, uint64_t *rng)
 				i % 3 ? 8192 * (1 + (size_t)i) : 200 * (1 + (size_t)i));
 		}
 		crash_write(one, "20000", p, 40 * 65536);
-		for (size_t at = 5000; at < 40 * 65536; at += which ? 11 : 65536 * 3)
+		for (size_t at = which ? 20 * 65536 : 5000; at < 40 * 65536; at += which ? 11 : 65536 * 3)
 			p[at] ^= 0x5a;
 	}
 	free(control);

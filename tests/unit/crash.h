@@ -122,8 +122,12 @@ FX_UNUSED static void crash_fresh(const struct crash *c)
 struct crash_run {
 	bool killed, done; /* done: it ended with 0 */
 	int status;
-	char point[80]; /* where it was killed: point and passage */
-	unsigned passages, reads;
+	char point[80];	   /* where it was killed: point and passage */
+	unsigned passages; /* of points that change something */
+	struct {
+		char name[20];
+		unsigned n;
+	} reads[4]; /* of the others, by name */
 	char out[400], err[600];
 };
 
@@ -142,6 +146,25 @@ FX_UNUSED static unsigned crash_args(const struct crash *c, const char *spec, ch
 	return n;
 }
 
+FX_UNUSED static void crash_count_read(struct crash_run *r, const char *name)
+{
+	unsigned i = 0;
+
+	while (i < 3 && *r->reads[i].name && strcmp(r->reads[i].name, name) != 0)
+		i++;
+	snprintf(r->reads[i].name, sizeof(r->reads[i].name), "%s", name);
+	r->reads[i].n++;
+}
+
+/* How often a run passed a point; "*": all that change something. */
+FX_UNUSED static unsigned crash_passages(const struct crash_run *r, const char *point)
+{
+	for (unsigned i = 0; i < 4; i++)
+		if (!strcmp(r->reads[i].name, point))
+			return r->reads[i].n;
+	return strcmp(point, "*") ? 0 : r->passages;
+}
+
 FX_UNUSED static void crash_slurp(int fd, struct crash_run *r, char *keep, size_t cap)
 {
 	FILE *f = fdopen(fd, "r");
@@ -154,7 +177,7 @@ FX_UNUSED static void crash_slurp(int fd, struct crash_run *r, char *keep, size_
 		if (!strncmp(line, "fault-point ", 12))
 			r->passages++;
 		else if (!strncmp(line, "fault-read ", 11))
-			r->reads++;
+			crash_count_read(r, line + 11);
 		else if (!strncmp(line, "fault-kill ", 11))
 			snprintf(r->point, sizeof(r->point), "%.79s", line + 11);
 		else if (strlen(keep) + strlen(line) + 2 < cap)

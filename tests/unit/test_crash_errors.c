@@ -8,21 +8,20 @@
 struct trouble {
 	const char *name;
 	const char *point, *action; /* of PGSTRATA_FAULT, around the number of the passage */
-	bool reads;		    /* it is about calls that change nothing */
 };
 
 static const struct trouble troubles[] = {
-	{"a full disk, once", "*", ":28", false},
-	{"a full disk from there on", "*", "+:28", false},
-	{"EIO on write", "*", ":5", false},
-	{"permission denied from there on", "*", "+:13", false},
-	{"read-only from there on", "*", "+:30", false},
-	{"EIO on read", "read", ":5", true},
-	{"EIO on read from there on", "read", "+:5", true},
-	{"EIO on open", "read-open", ":5", true},
-	{"EIO on listing", "read-list", ":5", true},
-	{"EIO on stat", "read-stat", ":5", true},
-	{"too many open files", "read-open", ":24", true},
+	{"a full disk, once", "*", ":28"},
+	{"a full disk from there on", "*", "+:28"},
+	{"EIO on write", "*", ":5"},
+	{"permission denied from there on", "*", "+:13"},
+	{"read-only from there on", "*", "+:30"},
+	{"EIO on read", "read", ":5"},
+	{"EIO on read from there on", "read", "+:5"},
+	{"EIO on open", "read-open", ":5"},
+	{"EIO on listing", "read-list", ":5"},
+	{"EIO on stat", "read-stat", ":5"},
+	{"too many open files", "read-open", ":24"},
 };
 #define N_TROUBLES (sizeof(troubles) / sizeof(troubles[0]))
 
@@ -31,7 +30,7 @@ static unsigned step(void)
 {
 	const char *s = getenv("PGSTRATA_CRASH_STEP");
 
-	return s ? (unsigned)atoi(s) : SANITIZED ? 61 : 13;
+	return s ? (unsigned)atoi(s) : SANITIZED ? 101 : 29;
 }
 
 static void try_one(
@@ -44,7 +43,8 @@ static void try_one(
 	crash_fresh(c);
 	k = crash_run(c, s, s->verb, env);
 	ck_assert_msg(!k.killed, "%s: killed", what);
-	ck_assert_msg(k.done || *k.err, "%s: it failed without a word", what);
+	/* Damage is what verify tells on standard output. */
+	ck_assert_msg(k.done || *k.err || *k.out, "%s: it failed without a word", what);
 	*refused += !k.done;
 	if (!s->verb)
 		crash_check_pieces(c, what, k.out);
@@ -75,6 +75,8 @@ START_TEST(calls_fail)
 			try_one(&c, s, t->name, env, &refused);
 		}
 	}
+	ck_assert_uint_gt(cases, 0);
+	ck_assert_uint_gt(refused, 0);
 	fprintf(stderr, "errors: %-32s %4u cases, %4u told of\n", t->name, cases, refused);
 	crash_free(&c);
 }

@@ -1,7 +1,10 @@
 /* store/verify: a sound repository is called sound, each kind of damage is found and its victims are named, and whatever
  * is damaged, no read gives a wrong byte. */
 #include "store/verify.h"
+
+#include "src/base/clean.h"
 #include "store/wal.h"
+#include "store/wal_partial.h"
 #include "tests/unit/store_fixture.h"
 
 #define CHUNK 8192
@@ -53,7 +56,38 @@ static void push_wal(struct fixture *f, const char *name, uint64_t *rng, uint64_
 	free(p);
 }
 
-/* Two snapshots of a tree, the second with changes that make deltas, and three files of WAL. */
+#define GROWING "000000010000000000000003"
+#define GROWN (3u << 19)
+static uint8_t *grown; /* its bytes */
+
+/* A segment that grows, in pieces of two of its MiB. */
+static void push_pieces(struct fixture *f, uint64_t *rng)
+{
+	struct err e = {0};
+
+	free(grown);
+	grown = fx_bytes(rng, GROWN);
+	for (uint64_t at = 0; at < GROWN; at += 300000)
+		fx_ok(wal_partial_append(f->s, "main", GROWING, 16 << 20, at, grown + at,
+			      at + 300000 < GROWN ? 300000 : GROWN - at, &e),
+			&e);
+}
+
+/* As much of it as can be had is right; what can be had is told of. */
+static void read_pieces(struct fixture *f)
+{
+	_cleanup_(freep) uint8_t *p = malloc(GROWN);
+	struct err e = {0};
+	size_t n = 0;
+
+	if (wal_partial_load(f->s, "main", GROWING, p, GROWN, &n, &e) < 0)
+		return;
+	ck_assert_uint_le(n, GROWN);
+	ck_assert_msg(!memcmp(p, grown, n), "wrong bytes in a segment that grows");
+}
+
+/* Two snapshots of a tree, the second with changes that make deltas, three files of WAL, a note, and a
+ * segment that grows. */
 static struct fx_tree populate(struct fixture *f, uint64_t *rng)
 {
 	struct fx_tree t = fx_random_tree(rng, 40, CHUNK);
@@ -76,6 +110,8 @@ static struct fx_tree populate(struct fixture *f, uint64_t *rng)
 	push_wal(f, "000000010000000000000001", rng, 400000);
 	push_wal(f, "000000010000000000000002", rng, 70000);
 	push_wal(f, "00000002.history", rng, 60);
+	fx_ok(wal_note_put(f->s, "main", "000000010000000000000001", "a note of it", 12, &e), &e);
+	push_pieces(f, rng);
 	return t;
 }
 
@@ -251,6 +287,7 @@ static void read_all(
 		snapshot_free(snap);
 	}
 	snapshot_list_free(&l);
+	read_pieces(f);
 	for (size_t i = 0; i < wal->n; i++) {
 		const char *name = strrchr(wal->names[i], '/') + 1;
 		struct file *file;
@@ -303,6 +340,8 @@ START_TEST(whatever_is_damaged_is_found_and_never_served)
 	list(&f, &o, "snapshots");
 	list(&f, &o, "clusters");
 	list(&f, &o, "wal");
+	list(&f, &o, "walpart");
+	list(&f, &o, "walnote");
 	list(&f, &wal, "wal");
 	o.names = realloc(o.names, (o.n + 1) * sizeof(*o.names));
 	o.names[o.n++] = strdup("config");
@@ -324,7 +363,7 @@ START_TEST(whatever_is_damaged_is_found_and_never_served)
 			uint8_t *p = fx_read_file(f.repo, name, &n);
 			struct findings all = {0};
 			bool snapshot_gone = d == REMOVE && !strncmp(name, "snapshots/", 10);
-			bool wal_gone = d == REMOVE && !strncmp(name, "wal/", 4);
+			bool wal_gone = d == REMOVE && !strncmp(name, "wal", 3);
 			struct store_options so = {.index_dir = k % 2 ? f.cache : NULL};
 			int r;
 

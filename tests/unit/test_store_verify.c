@@ -375,13 +375,14 @@ START_TEST(whatever_is_damaged_is_found_and_never_served)
 				struct verify_report v;
 
 				r = store_verify(f.s, &vo, on_finding, &all, &v, &e);
-				ck_assert_msg(r < 0 || v.damaged || v.lost || snapshot_gone || wal_gone,
+				ck_assert_msg(
+					r < 0 || v.damaged || v.lost || v.unused || snapshot_gone || wal_gone,
 					"%s %d: not found", name, d);
 				read_all(&f, trees, &wal, wal_bytes);
 			}
 			/* That a whole snapshot or file of WAL went away is not the store's to know: prune takes
 			 * them, too. A gap in the WAL is found by src/pit. */
-			found += r < 0 || all.objects || all.lost;
+			found += r < 0 || all.objects || all.lost || all.unused;
 			tried++;
 			if (!f.s || d == REMOVE) {
 				store_free(f.s);

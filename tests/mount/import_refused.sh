@@ -171,7 +171,7 @@ usage() {
 usage 'Usage: pgstrata VERB'
 usage 'there is no verb "nonsense"' nonsense
 usage 'the verb comes first' -r "$REPO" list
-usage 'something is missing: pgstrata import wants base PATH' import -r "$REPO"
+usage 'something is missing: pgstrata import wants base[a-z|]* PATH' import -r "$REPO"
 usage 'cannot import "nothing"' import nothing "$SCRATCH/plain" -r "$REPO"
 usage 'one argument too many: "c"' import base b c
 usage 'there is no option --nonsense' list --nonsense

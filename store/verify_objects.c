@@ -174,6 +174,10 @@ static void check_stretch(struct job *j, struct worker *w)
 	uint64_t unpacked = 0, read = 0;
 	int r = read_stretch(p, w, j, &why);
 
+	if (r < 0 && is_gone(p->v, j->unit->name)) {
+		atomic_store(&j->pack->partly, true);
+		return;
+	}
 	for (size_t i = 0; i < j->n && !verify_stopped(p->v); i++) {
 		const struct pack_entry *en = &j->entries[i];
 		struct err e = why;
@@ -320,7 +324,7 @@ static void check_wal(struct job *j, struct worker *w)
 		verify_fail(v, r, &e);
 		return;
 	}
-	if (r < 0) {
+	if (r < 0 && !is_gone(v, j->unit->name)) {
 		j->unit->bad = true;
 		verify_damaged(v, j->unit->name, NULL, false, e.text);
 	}
@@ -385,6 +389,11 @@ static int check_pack(struct pass *p, struct verify_unit *u, struct err *e)
 	r = digest_parse(hex, &name)
 		    ? pack_load_footer(p->v->s->backend, &name, u->size, &pj->entries, &n, &why)
 		    : err_set(&why, -EBADMSG, "no pack has such a name");
+	if (r < 0 && !is_ours(r) && is_gone(p->v, u->name)) {
+		atomic_store(&pj->partly, true);
+		drop_pack(p, pj);
+		return 0;
+	}
 	if (r < 0 && !is_ours(r)) {
 		atomic_store(&pj->bad, true);
 		u->unreadable = true;
@@ -392,7 +401,7 @@ static int check_pack(struct pass *p, struct verify_unit *u, struct err *e)
 		n = 0;
 		r = 0;
 	}
-	if (!u->unreadable && check_head(p->v, u->name, "pgstPACK", &why) < 0) {
+	if (!u->unreadable && check_head(p->v, u->name, "pgstPACK", &why) < 0 && !is_gone(p->v, u->name)) {
 		atomic_store(&pj->bad, true);
 		verify_damaged(p->v, u->name, NULL, false, why.text);
 	}

@@ -16,6 +16,8 @@
 
 #define CLEAN 0
 #define DIRTY 1
+#define STALE 2	  /* not where the index says: it may be behind */
+#define FUTILE 16 /* from so many fruitless looks in a row on, one a second */
 
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
 CLEANUP_DEFINE(struct blob, blob_release)
@@ -35,6 +37,8 @@ struct walk {
 	struct buf path;
 	struct verify_unit **packs; /* by the index's number; NULL: not met, or gone */
 	size_t n_packs;
+	uint64_t refreshed_ns;	  /* when the index was last brought up to date for a miss */
+	unsigned futile;	  /* how often in a row that found nothing */
 	struct verify_unit young; /* stands for packs that came after the list of units was made */
 };
 
@@ -43,6 +47,8 @@ struct walk {
 static void tell_lost(struct walk *w, const char *why, uint64_t from, uint64_t to)
 {
 	struct verify *v = w->v;
+	struct object_info info;
+	char object[320];
 	struct verify_finding f = {
 		.kind = VERIFY_LOST,
 		.object = "",
@@ -55,6 +61,11 @@ static void tell_lost(struct walk *w, const char *why, uint64_t from, uint64_t t
 		.to = to,
 	};
 
+	/* Pruned meanwhile: then its chunks may go, too. */
+	snprintf(object, sizeof(object), "snapshots/%s/%s/%s", w->snapshot->cluster,
+		snapshot_kind_name(w->snapshot->kind), w->snapshot->id);
+	if (backend_stat(v->s->backend, object, &info, NULL) == -ENOENT)
+		return;
 	pthread_mutex_lock(&v->lock);
 	v->report.lost++;
 	v->fn(v->arg, &f);
@@ -117,18 +128,18 @@ static int look_up(struct walk *w, const struct digest *id, struct err *why, str
 
 	if (!index_find(v->s->index, id, &at)) {
 		err_set(why, -ENODATA, "chunk %s is missing", digest_hex(id, hex));
-		return DIRTY;
+		return STALE;
 	}
 	if (remember_pack(w, &at) < 0)
 		return err_sys(e, -ENOMEM, "verify");
 	u = w->packs[at.pack];
 	if (!u) {
 		err_set(why, -ENODATA, "the pack of chunk %s is gone", digest_hex(id, hex));
-		return DIRTY;
+		return STALE;
 	}
 	if (u->unreadable) {
 		err_set(why, -ENODATA, "chunk %s lies in %s, which is damaged", digest_hex(id, hex), u->name);
-		return DIRTY;
+		return STALE;
 	}
 	if (v->bad.n && digestset_has(&v->bad, id)) {
 		if (digestset_add(&v->used, id) < 0)
@@ -137,6 +148,28 @@ static int look_up(struct walk *w, const struct digest *id, struct err *why, str
 		return DIRTY;
 	}
 	return CLEAN;
+}
+
+/* CLEAN, DIRTY with the reason, or an error. Backups and prunes go on beside this: before something counts as lost, the
+ * index is brought up to date. */
+static int check_ref(struct walk *w, const struct digest *id, struct err *why, struct err *e)
+{
+	int r = look_up(w, id, why, e);
+	uint64_t now = r == STALE ? clock_mono_ns() : 0;
+
+	if (r == STALE && (w->futile < FUTILE || now - w->refreshed_ns > 1000000000)) {
+		r = store_refresh(w->v->s, e);
+		if (r < 0)
+			return r;
+		/* Its numbers may be others now. */
+		if (w->n_packs)
+			memset(w->packs, 0, w->n_packs * sizeof(struct verify_unit *));
+		w->refreshed_ns = now;
+		*why = (struct err){0};
+		r = look_up(w, id, why, e);
+		w->futile = r == STALE ? w->futile + 1 : 0;
+	}
+	return r == STALE ? DIRTY : r;
 }
 
 static int check_ref(

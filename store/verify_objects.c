@@ -73,6 +73,14 @@ static bool is_ours(int r)
 	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EINTR;
 }
 
+/* Was it taken away since it was listed, by a prune? Whatever needed it is found missing by the second pass. */
+static bool is_gone(struct verify *v, const char *object)
+{
+	struct object_info info;
+
+	return backend_stat(v->s->backend, object, &info, NULL) == -ENOENT;
+}
+
 /* 0, BASE, or an error: why the record does not give the bytes that its name promises. */
 static int check_record(struct pass *p, struct worker *w, const struct pack_entry *en, const uint8_t *bytes,
 	uint64_t *unpacked, struct err *e)

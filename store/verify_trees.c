@@ -118,7 +118,7 @@ static int remember_pack(struct walk *w, const struct place *at)
 	return 0;
 }
 
-/* CLEAN, DIRTY with the reason, or an error. */
+/* CLEAN, DIRTY or STALE with the reason, or an error. */
 static int look_up(struct walk *w, const struct digest *id, struct err *why, struct err *e)
 {
 	struct verify *v = w->v;
@@ -152,7 +152,7 @@ static int look_up(struct walk *w, const struct digest *id, struct err *why, str
 
 /* CLEAN, DIRTY with the reason, or an error. Backups and prunes go on beside this: before something counts as lost, the
  * index is brought up to date. */
-static int check_ref(struct walk *w, const struct digest *id, struct err *why, struct err *e)
+static int look_twice(struct walk *w, const struct digest *id, struct err *why, struct err *e)
 {
 	int r = look_up(w, id, why, e);
 	uint64_t now = r == STALE ? clock_mono_ns() : 0;
@@ -175,7 +175,7 @@ static int check_ref(struct walk *w, const struct digest *id, struct err *why, s
 static int check_ref(
 	struct walk *w, const struct digest *id, enum record_kind kind, struct err *why, struct err *e)
 {
-	int r = look_up(w, id, why, e), told = 0;
+	int r = look_twice(w, id, why, e), told = 0;
 
 	if (r == DIRTY && w->v->o->on_missing)
 		told = w->v->o->on_missing(w->v->arg, id, (int)kind, e);

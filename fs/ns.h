@@ -7,6 +7,8 @@
  *	ns_root       README.txt, <cluster>/
  *	ns_cluster    backups/, wal/, at/            one line in its table for each kind of thing
  *	ns_backups    <id>/, latest
+ *	ns_dumps      <database>/: <id>/, latest
+ *	ns_globals    <id>.sql
  *	ns_snapshot   the tree of a snapshot, with info.json beside it
  *	ns_wal        the files of the WAL archive
  *	ns_at         <target>/: a snapshot with an overlay, made by ns_point
@@ -78,6 +80,8 @@ typedef int ns_new(struct fs *fs, const char *cluster, uint64_t parent, uint32_t
 int ns_root_new(struct fs *fs, struct ns_object **ret, struct err *e);
 ns_new ns_cluster_new;
 ns_new ns_backups_new;
+ns_new ns_dumps_new;
+ns_new ns_globals_new;
 ns_new ns_wal_new;
 ns_new ns_at_new;
 int ns_snapshot_new(struct fs *fs, const char *cluster, enum snapshot_kind kind, const char *id,

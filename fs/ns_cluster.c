@@ -14,6 +14,8 @@ static const struct {
 	ns_new *make;
 } sections[] = {
 	{"backups", ns_backups_new},
+	{"dumps", ns_dumps_new},
+	{"globals", ns_globals_new},
 	{"wal", ns_wal_new},
 	{"at", ns_at_new},
 };

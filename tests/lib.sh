@@ -114,7 +114,7 @@ pkg_install() {
 # What building needs, and what running a scratch server needs.
 pkg_install_build() {
 	pkg_install gcc libc6-dev cmake ninja-build pkg-config libzstd-dev libssl-dev libarchive-dev libfuse3-dev \
-		libjansson-dev libinih-dev libpq-dev check
+		libjansson-dev libinih-dev libpq-dev zlib1g-dev check
 }
 
 pkg_install_postgres() {

@@ -1,0 +1,123 @@
+/* What the archive formats share: streams and their views, texts. See dump_archive.h. */
+#include "src/capture/dump_archive.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/clean.h"
+#include "src/pg/dump_text.h"
+
+void dump_archive_release(struct dump_archive *a)
+{
+	for (size_t i = 0; i < a->n_views; i++)
+		free(a->views[i].path);
+	free(a->views);
+	dump_toc_release(&a->toc);
+}
+
+int dump_archive_view(struct dump_archive *a, char *path, const struct dump_part *part, struct err *e)
+{
+	if (a->n_views == a->cap_views) {
+		size_t cap = a->cap_views ? 2 * a->cap_views : 64;
+		struct dump_view *more = realloc(a->views, cap * sizeof(*more));
+
+		if (!more) {
+			free(path);
+			return err_sys(e, -ENOMEM, "%s", a->name);
+		}
+		a->views = more;
+		a->cap_views = cap;
+	}
+	a->views[a->n_views++] = (struct dump_view){path, *part};
+	return 0;
+}
+
+/* One stream and its view; takes path. */
+static int take(struct dump_archive *a, char *path, bool rows, dump_read_fn *read, void *arg,
+	struct dump_part *ret, struct err *e)
+{
+	_cleanup_(freep) char *own = path;
+	int r;
+
+	if (!path)
+		return err_sys(e, -ENOMEM, "%s", a->name);
+	r = dump_tree_stream(a->tree, path, rows, read, arg, ret, e);
+	if (r < 0)
+		return r;
+	if (rows && !ret->end_len)
+		return err_set(e, -EBADMSG, "%s is damaged: the data of %s does not end as COPY data does",
+			a->name, path);
+	a->data_bytes += rope_size(ret->rope);
+	return dump_archive_view(a, MOVE(own), ret, e);
+}
+
+int dump_archive_entry(struct dump_archive *a, const struct dump_entry *en, dump_read_fn *read, void *arg,
+	struct dump_part *ret, struct err *e)
+{
+	struct buf path = {0};
+	bool rows = en->copy && *en->copy;
+
+	/* Data of another kind has no view, but is data all the same. */
+	if (!dump_entry_is_table(en)) {
+		int r = dump_tree_stream(a->tree, "data", false, read, arg, ret, e);
+
+		a->data_bytes += r < 0 ? 0 : rope_size(ret->rope);
+		return r;
+	}
+	dump_text_table_path(en->schema, en->tag, rows ? ".copy" : ".sql", &path);
+	a->tables++;
+	return take(a, buf_steal_str(&path), rows, read, arg, ret, e);
+}
+
+int dump_archive_blob(struct dump_archive *a, uint32_t oid, dump_read_fn *read, void *arg,
+	struct dump_part *ret, struct err *e)
+{
+	char *path = NULL;
+
+	a->blobs++;
+	return take(a, asprintf(&path, "blobs/%u", oid) < 0 ? NULL : path, false, read, arg, ret, e);
+}
+
+static int add_text(
+	struct dump_archive *a, const char *path, struct buf *text, struct dump_part *ret, struct err *e)
+{
+	int r = text->bad ? err_sys(e, -ENOMEM, "%s", path)
+			  : dump_tree_bytes(a->tree, path, text->data, text->len, ret, e);
+
+	buf_free(text);
+	return r;
+}
+
+int dump_archive_texts(struct dump_archive *a, const char *format, struct err *e)
+{
+	struct buf toc = {0}, schema = {0};
+	struct dump_part parts[2];
+	int r;
+
+	dump_text_toc(&a->toc, format, &toc);
+	dump_text_schema(&a->toc, &schema);
+	r = add_text(a, "toc.txt", &toc, &parts[0], e);
+	if (r < 0) {
+		buf_free(&schema);
+		return r;
+	}
+	r = add_text(a, "schema.sql", &schema, &parts[1], e);
+	if (!r)
+		r = dump_tree_settle(a->tree, e);
+	if (!r)
+		r = dump_tree_view(a->tree, "toc.txt", &parts[0], e);
+	if (!r)
+		r = dump_tree_view(a->tree, "schema.sql", &parts[1], e);
+	return r;
+}
+
+int dump_archive_views(struct dump_archive *a, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < a->n_views && !r; i++)
+		r = dump_tree_view(a->tree, a->views[i].path, &a->views[i].part, e);
+	return r;
+}

@@ -1,0 +1,49 @@
+/* pg_dump's archives on their way into a snapshot: custom, directory and tar format.
+ *
+ * Each table's and large object's data is one stream, without its compression, and stands in two files: in the dump and in its
+ * view. What becomes of the dump: custom: the same entries and data, the header says that nothing is compressed, the entries
+ * have offsets, and data is cut in blocks where the store cuts it; directory: the same files without compression, likewise in
+ * toc.dat; tar: the same bytes. */
+#pragma once
+
+#include "src/capture/dump_tree.h"
+#include "src/pg/dump_toc.h"
+
+/* A view: its path and content. */
+struct dump_view {
+	char *path;
+	struct dump_part part;
+};
+
+struct dump_archive {
+	const char *name; /* for messages: the path that is imported */
+	const char *database;
+	struct dump_toc toc;
+	struct dump_tree *tree;
+	struct dump_view *views;
+	size_t n_views, cap_views;
+	uint64_t tables, blobs, data_bytes;
+	enum dump_compression compression; /* as it was */
+};
+void dump_archive_release(struct dump_archive *a); /* not the tree */
+
+/* Each takes the data in and adds the dump itself. toc has been read (from r, which is right behind it).
+ * -EBADMSG with the place: damaged, cut off, or data is missing that the entries promise. */
+int dump_archive_custom(struct dump_archive *a, struct dump_reader *r, struct err *e);
+int dump_archive_directory(struct dump_archive *a, const char *dir, struct err *e);
+/* The tar file from its first byte on; reads the toc, calls `known` when it is read (which makes the tree), goes on. */
+int dump_archive_tar(struct dump_archive *a, struct dump_reader *r, int (*known)(void *arg, struct err *e),
+	void *arg, struct err *e);
+
+/* Adds toc.txt and schema.sql. format: "CUSTOM" … */
+int dump_archive_texts(struct dump_archive *a, const char *format, struct err *e);
+
+/* Notes a view; takes path. Then adds all of them. */
+int dump_archive_view(struct dump_archive *a, char *path, const struct dump_part *part, struct err *e);
+int dump_archive_views(struct dump_archive *a, struct err *e);
+
+/* What the three share. The view of an entry's data: a stream becomes one; *ret stays what it is. */
+int dump_archive_entry(struct dump_archive *a, const struct dump_entry *en, dump_read_fn *read, void *arg,
+	struct dump_part *ret, struct err *e);
+int dump_archive_blob(struct dump_archive *a, uint32_t oid, dump_read_fn *read, void *arg,
+	struct dump_part *ret, struct err *e);

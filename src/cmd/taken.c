@@ -12,6 +12,16 @@ void cmd_print_taken(const struct cmd_context *c, const char *done, const struct
 	printf("%s %s/%s: %s in %llu files, %s added to the repository.\n", done, snap->cluster, snap->id,
 		cmd_size_text(snap->logical_bytes, logical), (unsigned long long)snap->files,
 		cmd_size_text(snap->stored_bytes, stored));
-	printf("Next: pgstrata mount -r %s MNT, then look at MNT/%s/backups/%s/data\n", c->repo,
-		snap->cluster, snap->id);
+	printf("Next: pgstrata mount -r %s MNT, then look at MNT/%s/", c->repo, snap->cluster);
+	switch (snap->kind) {
+	case SNAPSHOT_BASE:
+		printf("backups/%s/data\n", snap->id);
+		return;
+	case SNAPSHOT_DUMP:
+		printf("dumps/*/%s\n", snap->id);
+		return;
+	case SNAPSHOT_GLOBALS:
+		printf("globals/%s.sql\n", snap->id);
+		return;
+	}
 }

@@ -37,7 +37,7 @@ static void put_clean(struct buf *b, const char *s)
 		buf_put_u8(b, *s == '\n' || *s == '\r' ? ' ' : (uint8_t)*s);
 }
 
-/* Entries that are settings of the archive, which pg_restore does not list. */
+/* Entries that are settings of the archive, which pg_restore does not list; nor, without -C, the database itself. */
 static bool is_setting(const struct dump_entry *en)
 {
 	return !strcmp(en->desc, "ENCODING") || !strcmp(en->desc, "STDSTRINGS") ||
@@ -75,7 +75,8 @@ void dump_text_toc(const struct dump_toc *t, const char *format, struct buf *b)
 	for (size_t i = 0; i < t->n; i++) {
 		const struct dump_entry *en = &t->entries[i];
 
-		if (is_setting(en))
+		if (is_setting(en) || !strcmp(en->desc, "DATABASE") ||
+			!strcmp(en->desc, "DATABASE PROPERTIES"))
 			continue;
 		buf_printf(b, "%d; %s %s %s ", en->id, text_or(en->class_oid, "0"), text_or(en->oid, "0"),
 			en->desc);

@@ -166,8 +166,8 @@ START_TEST(what_is_listed_is_found_and_numbers_are_unique)
 	struct collected c = {.w = w, .dir = &root};
 
 	ck_assert_int_eq(root.obj->ops->list(root.obj, &root, 0, collect, &c, NULL), 0);
-	/* README.txt; main, backups, latest, <id>, info.json, wal, at; data, big, deep, er, small, link, empty, many. */
-	ck_assert_uint_eq(c.n, 16 + FILES);
+	/* README.txt; main, backups, latest, <id>, info.json, dumps, globals, wal, at; data, big, deep, er, small, link, empty, many. */
+	ck_assert_uint_eq(c.n, 18 + FILES);
 	qsort(c.inos, c.n, sizeof(*c.inos), by_number);
 	for (size_t i = 1; i < c.n; i++)
 		ck_assert_uint_ne(c.inos[i - 1], c.inos[i]);

@@ -1,0 +1,225 @@
+#!/bin/bash
+# Dumps of every format and compression taken in, restored from the mount into a new database and dumped again: the second
+# dump equals the first. Tables loaded from tables/*.copy; truncated and damaged dumps; deduplication between formats.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+need_root
+scratch_new dump-import
+pkg_install_postgres
+pkg_install zstd gzip lz4
+REPO=$SCRATCH/repo
+MNT=$SCRATCH/mnt
+DATA=$SCRATCH/data
+OUT=$SCRATCH/out
+mkdir -m 777 "$OUT"
+"$PGSTRATA" init -r "$REPO" >/dev/null
+pg_init "$DATA"
+pg_start "$DATA" fsync=off
+pg_sql "$DATA" -c 'CREATE ROLE "odd role"' -c "CREATE DATABASE src TEMPLATE template0 ENCODING UTF8"
+
+pg_sql "$DATA" -d src <<'SQL'
+CREATE SCHEMA "odd/Schema. näme" AUTHORIZATION "odd role";
+CREATE TYPE mood AS ENUM ('sad', 'it''s; ok', 'happy');
+CREATE TYPE pair AS (a int, b text);
+CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE TYPE span AS RANGE (subtype = float8);
+CREATE TABLE types (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, b bool, i2 int2, i8 int8, f4 float4, f8 float8,
+	n numeric, m money, t text, v varchar(20), c char(5), by bytea, d date, ts timestamp, tz timestamptz, ti time, iv interval,
+	u uuid, j json, jb jsonb, x xml, ip inet, ci cidr, mac macaddr, bi bit(3), vb varbit, p point, l line, s lseg, bx box,
+	pa path, po polygon, ci2 circle, tv tsvector, tq tsquery, ir int4range, mr int4multirange, ar int[][], e mood, pr pair,
+	dm positive, sp span, g int GENERATED ALWAYS AS (i2 * 2) STORED, lsn pg_lsn);
+INSERT INTO types (b, i2, i8, f4, f8, n, m, t, v, c, by, d, ts, tz, ti, iv, u, j, jb, x, ip, ci, mac, bi, vb, p, l, s, bx, pa, po,
+	ci2, tv, tq, ir, mr, ar, e, pr, dm, sp, lsn)
+SELECT i % 2 = 0, i, i * 10000000000, i / 3.0, i / 7.0, i / 9.0, i, E'tab\t nl\n cr\r bs\\ \\. ü ' || i, 'v', 'c',
+	decode(md5(i::text), 'hex'), '2026-01-01'::date + i, '2026-01-01', '2026-01-01Z', '12:34', '1 day 2 s',
+	'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{"a": 1}', '{"b": [1, 2]}', '<a/>', '10.0.0.1', '10.0.0.0/8',
+	'08:00:2b:01:02:03', B'101', B'1', '(1,2)', '{1,2,3}', '[(0,0),(1,1)]', '(1,1),(0,0)', '((0,0),(1,1))',
+	'((0,0),(1,1),(1,0))', '<(0,0),1>', 'a:1 b:2', 'a & b', '[1,10)', '{[1,2),[5,6)}', ARRAY[[1, 2], [3, NULL]],
+	'it''s; ok', ROW(i, 'x,"y"')::pair, i, '[0.5,1]', '0/1' FROM generate_series(1, 50) i;
+INSERT INTO types (t) VALUES (NULL), (''), ('\N'), ('\.');
+CREATE TABLE big (id bigint PRIMARY KEY, txt text, filler text DEFAULT 'x');
+INSERT INTO big SELECT i, md5(i::text), repeat(chr(97 + i % 26), i % 40) FROM generate_series(1, 200000) i;
+CREATE TABLE empty (a int, b text);
+CREATE TABLE "odd/Schema. näme"."ta/ble ""q"" %41." ("c ol" text, "COPY" bool);
+INSERT INTO "odd/Schema. näme"."ta/ble ""q"" %41." VALUES ('ü', false), (NULL, NULL), ('', true);
+ALTER TABLE "odd/Schema. näme"."ta/ble ""q"" %41." OWNER TO "odd role";
+CREATE TABLE "n01234567890123456789012345678901234567890123456789012345678./" (a int);
+INSERT INTO "n01234567890123456789012345678901234567890123456789012345678./" VALUES (1);
+CREATE TABLE part (k int, v text) PARTITION BY RANGE (k);
+CREATE TABLE part_a PARTITION OF part FOR VALUES FROM (0) TO (10);
+CREATE TABLE part_b PARTITION OF part DEFAULT;
+INSERT INTO part SELECT i, 'v' || i FROM generate_series(0, 19) i;
+CREATE VIEW vw AS SELECT count(*) FROM big;
+CREATE MATERIALIZED VIEW mv AS SELECT id FROM big WHERE id < 5;
+CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $fn$
+BEGIN
+/* a trap: not a table
+COPY public.trap (a) FROM stdin;
+1
+\.
+*/
+RETURN NEW;
+END $fn$;
+CREATE FUNCTION q() RETURNS text LANGUAGE sql AS 'SELECT ''
+COPY public.trap (a) FROM stdin;
+''::text';
+CREATE TRIGGER tr BEFORE INSERT ON part_a FOR EACH ROW EXECUTE FUNCTION f();
+ALTER TABLE big ENABLE ROW LEVEL SECURITY;
+CREATE POLICY pol ON big USING (id > 5);
+COMMENT ON TABLE big IS 'a comment; with '' quote
+COPY public.trap2 (a) FROM stdin;';
+GRANT SELECT ON big TO PUBLIC;
+CREATE SEQUENCE sq START 77;
+SELECT nextval('sq');
+SELECT lo_from_bytea(70001, '\x00010203ff'::bytea);
+SELECT lo_from_bytea(70002, convert_to(repeat('blob text ', 5000), 'UTF8'));
+SELECT lo_from_bytea(70003, ''::bytea);
+SELECT lo_from_bytea(3000000000, 'x'::bytea);
+SQL
+# plain DATABASE: what two equal databases have in common; newer releases add a random word.
+plain() {
+	pg_run "$DATA" pg_dump "$1" | grep -vE '^\\(un)?restrict '
+}
+plain src >"$SCRATCH/first.sql"
+
+dump() {
+	pg_run "$DATA" pg_dump -f "$OUT/$1" "${@:2}" src
+}
+dump custom0 -Fc -Z0
+dump custom6 -Fc
+dump custominserts -Fc --inserts
+dump dir0 -Fd -Z0
+dump dir6 -Fd -j 2
+dump tar -Ft
+dump plain
+dump inserts --inserts
+dump create --create
+pg_run "$DATA" pg_dump -Fc src | cat >"$OUT/pipe"
+gzip -c "$OUT/plain" >"$OUT/plaingz"
+zstd -q -c "$OUT/plain" >"$OUT/plainzst"
+zstd -q -c "$OUT/tar" >"$OUT/tarzst"
+lz4 -q -c "$OUT/custom0" >"$OUT/customlz4"
+pg_run "$DATA" pg_dumpall --globals-only -f "$OUT/globals"
+pg_run "$DATA" pg_dumpall -f "$OUT/all"
+
+take() {
+	"$PGSTRATA" import dump -q -r "$REPO" "${@:2}" "$OUT/$1" || fail "import of $1"
+}
+names=(custom0 custom6 custominserts dir0 dir6 tar plain inserts create pipe plaingz plainzst tarzst customlz4)
+for name in "${names[@]}"; do
+	take "$name" --database "$name" >/dev/null
+done
+all_id=$(take all)
+globals_id=$(take globals)
+named_id=$(take custom6)
+assert_ok "$PGSTRATA" verify -q -r "$REPO"
+mount_start "$REPO" "$MNT"
+
+# What pg_restore and psql make of each is the database that it was.
+restore() {
+	local name=$1 at=$MNT/main/dumps/$1/latest
+	pg_sql "$DATA" -c "DROP DATABASE IF EXISTS copy" -c "CREATE DATABASE copy TEMPLATE template0 ENCODING UTF8"
+	if [ -e "$at/dump.sql" ]; then
+		sed 's/^\\connect .*//; s/^CREATE DATABASE .*//; s/^ALTER DATABASE .*//' "$at/dump.sql" |
+			pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy >/dev/null
+	else
+		[ ! -e "$at/dump.dir" ] || jobs=(-j 2)
+		pg_run "$DATA" pg_restore "${jobs[@]}" -d copy "$at"/dump.[dpt]*
+	fi
+	plain copy | cmp - "$SCRATCH/first.sql" || fail "the copy of $name is another database"
+}
+for name in "${names[@]}"; do
+	jobs=()
+	case $name in custom6 | pipe) jobs=(-j 2) ;; esac
+	restore "$name"
+done
+
+# Files that need not change have not.
+for name in plain inserts create; do
+	assert_ok cmp "$OUT/$name" "$MNT/main/dumps/$name/latest/dump.sql"
+done
+assert_ok cmp "$OUT/plain" "$MNT/main/dumps/plaingz/latest/dump.sql"
+assert_ok cmp "$OUT/plain" "$MNT/main/dumps/plainzst/latest/dump.sql"
+assert_ok cmp "$OUT/tar" "$MNT/main/dumps/tar/latest/dump.tar"
+assert_ok cmp "$OUT/tar" "$MNT/main/dumps/tarzst/latest/dump.tar"
+assert_ok cmp "$OUT/all" "$MNT/main/dumps/pg_dumpall/$all_id/dump.sql"
+assert_ok cmp "$OUT/globals" "$MNT/main/globals/$globals_id.sql"
+assert_ok test -e "$MNT/main/dumps/src/$named_id/dump.pgdump"
+
+# The same tables in all forms that have rows, with the server's own rows, and no table that is none.
+pg_run "$DATA" psql -X -q -d src -c "\\copy big to '$SCRATCH/big.copy'"
+for name in custom0 custom6 pipe dir0 dir6 tar plain create; do
+	at=$MNT/main/dumps/$name/latest
+	assert_eq "$(find "$at/tables" -type f | wc -l)" 7 "tables of $name"
+	assert_ok cmp "$SCRATCH/big.copy" "$at/tables/public.big.copy"
+	assert_ok test -s "$at/tables/odd%2FSchema%2E näme.ta%2Fble \"q\" %2541%2E.copy"
+	assert_eq "$(stat -c %s "$at/tables/public.empty.copy")" 0 'size of an empty table'
+	# Names are the same in all of them, and so are the bytes.
+	assert_ok diff -r "$MNT/main/dumps/custom0/latest/tables" "$at/tables"
+done
+assert_ok cmp "$SCRATCH/big.copy" "$MNT/main/dumps/pg_dumpall/latest/tables/src/public.big.copy"
+assert_eq "$(find "$MNT/main/dumps/custominserts/latest/tables" -name '*.sql' | wc -l)" 7 'tables with INSERT'
+for name in custom0 dir6 tar; do
+	at=$MNT/main/dumps/$name/latest
+	assert_eq "$(cd "$at/blobs" && echo *)" '3000000000 70001 70002 70003' 'large objects'
+	assert_eq "$(od -An -tx1 "$at/blobs/70001" | tr -d ' ')" 00010203ff 'a large object'
+	assert_eq "$(stat -c %s "$at/blobs/70002"),$(stat -c %s "$at/blobs/70003")" 50000,0 'sizes of large objects'
+	assert_ok diff <(pg_restore -l "$OUT/$name" | grep -v '^;') <(grep -v '^;' "$at/toc.txt")
+done
+
+# Tables loaded with \copy compare equal; schema.sql makes what pg_dump -s shows.
+for schema in "$MNT"/main/dumps/{custom6,plain}/latest; do
+	pg_sql "$DATA" -c "DROP DATABASE copy" -c "CREATE DATABASE copy TEMPLATE template0 ENCODING UTF8"
+	pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy -f "$schema/schema.sql" >/dev/null
+	assert_ok diff <(pg_run "$DATA" pg_dump -s src | grep -vE '^\\(un)?restrict ') \
+		<(pg_run "$DATA" pg_dump -s copy | grep -vE '^\\(un)?restrict ')
+	pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy -c "\\copy big from '$schema/tables/public.big.copy'"
+	cols=$(pg_sql "$DATA" -d src -c "SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute
+		WHERE attrelid = 'types'::regclass AND attnum > 0 AND attgenerated = ''")
+	pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy -c "\\copy types ($cols) from '$schema/tables/public.types.copy'"
+	for table in big types; do
+		assert_eq "$(pg_sql "$DATA" -d copy -c "SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM $table t")" \
+			"$(pg_sql "$DATA" -d src -c "SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM $table t")" "$table"
+	done
+done
+
+# The thirteen further forms together added less than the first one had: their data is the same chunks.
+first=$("$PGSTRATA" list -r "$REPO" --json | python3 -c 'import json, sys
+s = [x for x in json.load(sys.stdin)["snapshots"] if x["kind"] == "dump"]
+s.sort(key=lambda x: x["created"] if "created" in x else x["id"])
+by = {x["database"]: x["unique_bytes"] for x in s}
+print(int(by["custom0"]), int(by["custom6"] + by["dir0"] + by["dir6"] + by["tar"] + by["pipe"] + by["plain"]))')
+read -r one rest <<<"$first"
+[ "$rest" -lt $((one / 10)) ] || fail "six more forms of the same data added $rest bytes to $one"
+
+# Truncated and damaged: refused, with the place, and nothing is published.
+count() {
+	"$PGSTRATA" list -r "$REPO" --json | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["snapshots"]))'
+}
+before=$(count)
+for name in custom0 custom6 tar plain plaingz plainzst all; do
+	size=$(stat -c %s "$OUT/$name")
+	for cut in 100 5000 $((size / 2)) $((size - 300)) $((size - 1)); do
+		# What follows the end of plain SQL is only an empty line.
+		case $name-$cut in plain-$((size - 1)) | all-$((size - 1))) continue ;; esac
+		head -c "$cut" "$OUT/$name" >"$SCRATCH/cut"
+		assert_fails 1 'cut' "$PGSTRATA" import dump -q -r "$REPO" --database x "$SCRATCH/cut"
+	done
+done
+for at in 200000 1500000; do
+	cp "$OUT/custom6" "$SCRATCH/bad"
+	printf 'XXXXXXXXXX' | dd of="$SCRATCH/bad" bs=1 seek=$at conv=notrunc status=none
+	assert_fails 1 'damaged' "$PGSTRATA" import dump -q -r "$REPO" "$SCRATCH/bad"
+done
+cp -r "$OUT/dir6" "$SCRATCH/dirbad"
+victim=$(find "$SCRATCH/dirbad" -name '*.dat.gz' | sort | tail -n 1)
+rm "$victim"
+assert_fails 1 "is not whole" "$PGSTRATA" import dump -q -r "$REPO" "$SCRATCH/dirbad"
+head -c 100 /dev/urandom >"$SCRATCH/noise"
+assert_fails 1 'is no dump' "$PGSTRATA" import dump -q -r "$REPO" "$SCRATCH/noise"
+assert_fails 1 'say it with --database' "$PGSTRATA" import dump -q -r "$REPO" "$OUT/plain"
+assert_fails 1 'give the directory' "$PGSTRATA" import dump -q -r "$REPO" "$OUT/dir0/toc.dat"
+assert_fails 1 'holds no toc.dat' "$PGSTRATA" import dump -q -r "$REPO" "$SCRATCH"
+assert_eq "$(count)" "$before" 'snapshots after what was refused'
+assert_ok "$PGSTRATA" verify -q -r "$REPO"

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -52,9 +53,19 @@ static void push_run(void *arg, unsigned worker)
 {
 	struct push *p = arg;
 	struct wal_input in = {.fd = p->fd, .size = (uint64_t)p->st.st_size};
+	size_t size = (size_t)in.size;
+	void *map = MAP_FAILED;
 
 	(void)worker;
+	/* Mapped rather than read: neither 16 MiB of fresh memory nor a copy into them. The server does not touch a segment that
+	 * waits to be archived; if somebody cut it off just now, this process would die of SIGBUS with nothing archived. */
+	if (size)
+		map = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE, p->fd, 0);
+	if (map != MAP_FAILED)
+		in.bytes = map;
 	p->r = wal_take(p->taker, p->path, p->name, &in, &p->known, &p->e);
+	if (map != MAP_FAILED)
+		munmap(map, size);
 	if (p->notes && !p->r)
 		pushed_note(p->taker->store, p->taker->cluster, p->notes, p->name, &p->st);
 }

@@ -2,6 +2,7 @@
 #include "src/capture/wal_take.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,33 @@ static int check(const struct wal_taker *t, const char *path, const char *name, 
 	return kind == WAL_KIND_HISTORY ? check_history(path, name, in, e) : 0;
 }
 
+/* A summary on its way. */
+struct summing {
+	const struct wal_taker *taker;
+	const char *name;
+	const void *bytes;
+	size_t size;
+	struct wal_summary *summary; /* NULL: there is none; e says why */
+	struct err e;
+};
+
+static void *sum_up(void *arg)
+{
+	struct summing *s = arg;
+
+	summaries_make(s->taker->store, s->taker->cluster, s->name, s->bytes, s->size, &s->summary, &s->e);
+	return NULL;
+}
+
+/* The segment is archived. Whoever needs a summary that could not be made makes it then. */
+static void sum_keep(const struct summing *s)
+{
+	if (s->summary)
+		summaries_keep(s->taker->store, s->taker->cluster, s->summary);
+	else
+		log_msg(s->taker->log, LOG_LEVEL_DEBUG, "no summary of %s yet: %s", s->name, s->e.text);
+}
+
 int wal_take_put(const struct wal_taker *t, const char *path, const char *name, const struct wal_input *in,
 	bool *ret_known, void **ret_bytes, struct err *e)
 {
@@ -135,23 +163,37 @@ int wal_take_put(const struct wal_taker *t, const char *path, const char *name, 
 
 void wal_take_note(const struct wal_taker *t, const char *name, const void *bytes, uint64_t size)
 {
-	struct err e = {0};
+	struct summing sum = {.taker = t, .name = name, .bytes = bytes, .size = (size_t)size};
 
-	/* Whoever needs the summary makes it then. */
-	if (bytes && summaries_note(t->store, t->cluster, name, bytes, (size_t)size, &e) < 0)
-		log_msg(t->log, LOG_LEVEL_DEBUG, "no summary of %s yet: %s", name, e.text);
+	if (!bytes)
+		return;
+	sum_up(&sum);
+	sum_keep(&sum);
+	wal_summary_free(sum.summary);
 }
 
 int wal_take(const struct wal_taker *t, const char *path, const char *name, const struct wal_input *in,
 	bool *ret_known, struct err *e)
 {
+	struct summing sum = {.taker = t, .name = name, .bytes = in->bytes, .size = (size_t)in->size};
+	bool segment = wal_kind_of(name, strlen(name)) == WAL_KIND_SEGMENT;
 	void *bytes = NULL;
-	int r = wal_take_put(t, path, name, in, ret_known, &bytes, e);
+	pthread_t thread;
+	bool beside;
+	int r;
 
-	if (r < 0)
-		return r;
-	wal_take_note(t, name, bytes, in->size);
+	/* Much of archiving is waiting for the disk: a thread that has the bytes already makes the summary meanwhile. */
+	beside = segment && in->bytes && t->threads != 1 && pthread_create(&thread, NULL, sum_up, &sum) == 0;
+	r = wal_take_put(t, path, name, in, ret_known, &bytes, e);
+	if (beside) {
+		pthread_join(thread, NULL);
+		if (!r && bytes)
+			sum_keep(&sum);
+		wal_summary_free(sum.summary);
+	} else if (!r) {
+		wal_take_note(t, name, bytes, in->size);
+	}
 	if (bytes != in->bytes)
 		free(bytes);
-	return 0;
+	return r;
 }

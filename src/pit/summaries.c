@@ -166,14 +166,18 @@ static int history_of(struct job *j, struct err *e)
 	return r;
 }
 
-static void put_note(struct job *j, const struct wal_summary *s)
+void summaries_keep(struct store *s, const char *cluster, const struct wal_summary *w)
 {
 	_cleanup_(buf_free) struct buf b = {0};
+	char name[WAL_NAME_TEXT];
 
-	wal_summary_encode(s, &b);
+	if (w->head_missing)
+		return;
+	wal_summary_encode(w, &b);
 	/* A repository that cannot be written to makes it anew next time. */
 	if (!b.bad && b.len <= WAL_NOTE_MAX)
-		wal_note_put(j->store, j->cluster, j->name, b.data, b.len, NULL);
+		wal_note_put(
+			s, cluster, wal_name(w->tli, w->segno, w->segment_size, name), b.data, b.len, NULL);
 }
 
 static int make(struct job *j, struct wal_summary **ret, struct err *e)
@@ -191,11 +195,7 @@ static int make(struct job *j, struct wal_summary **ret, struct err *e)
 	if (c < 0)
 		return c;
 	c = wal_summary_make(r, j->tli, j->no, j->segment_size, from, ret, e);
-	if (c < 0)
-		return err_wrap(e, c, "%s", j->name);
-	if (!(*ret)->head_missing && !j->pages.limit.v)
-		put_note(j, *ret);
-	return 0;
+	return c < 0 ? err_wrap(e, c, "%s", j->name) : 0;
 }
 
 static int read_note(
@@ -242,7 +242,11 @@ int summaries_get(
 	if (!r || r == -ENOMEM)
 		return r ? err_sys(e, r, "%s", name) : 0;
 	r = segment_size_of(s, cluster, name, &j.segment_size, e);
-	return r < 0 ? r : make(&j, ret, e);
+	if (!r)
+		r = make(&j, ret, e);
+	if (!r)
+		summaries_keep(s, cluster, *ret);
+	return r;
 }
 
 int summaries_upto(struct store *s, const char *cluster, const char *name, uint32_t segment_size,
@@ -257,18 +261,15 @@ int summaries_upto(struct store *s, const char *cluster, const char *name, uint3
 	return make(&j, ret, e);
 }
 
-int summaries_note(
-	struct store *s, const char *cluster, const char *name, const void *bytes, size_t n, struct err *e)
+int summaries_make(struct store *s, const char *cluster, const char *name, const void *bytes, size_t n,
+	struct wal_summary **ret, struct err *e)
 {
-	_cleanup_(wal_summary_freep) struct wal_summary *w = NULL;
 	_cleanup_(job_release) struct job j = {.store = s, .cluster = cluster, .name = name};
 
-	if (!bytes)
-		return summaries_get(s, cluster, name, &w, e);
 	if (n > UINT32_MAX || !wal_segsize_ok((uint32_t)n))
 		return err_set(e, -EINVAL, "%.80s has %zu bytes: no segment is that long", name, n);
 	j.segment_size = (uint32_t)n;
 	j.pages.mem = bytes;
 	j.pages.mem_len = n;
-	return make(&j, &w, e);
+	return make(&j, ret, e);
 }

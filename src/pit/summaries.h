@@ -24,7 +24,11 @@ int summaries_get(
 int summaries_upto(struct store *s, const char *cluster, const char *name, uint32_t segment_size,
 	const struct timeline_history *h, struct lsn limit, struct wal_summary **ret, struct err *e);
 
-/* Makes and notes the summary of a segment that was just archived. bytes: its content, of its full size, or NULL to
- * read it back. Costs a few milliseconds; a failure leaves nothing undone that summaries_get does not do. */
-int summaries_note(
-	struct store *s, const char *cluster, const char *name, const void *bytes, size_t n, struct err *e);
+/* The summary of a segment that is about to be archived, or just was, from its bytes: all of its size. Not noted.
+ * Costs a few milliseconds. */
+int summaries_make(struct store *s, const char *cluster, const char *name, const void *bytes, size_t n,
+	struct wal_summary **ret, struct err *e);
+
+/* Notes one, once its segment is archived with just the bytes that it was made of. A failure leaves nothing undone that
+ * summaries_get does not do. */
+void summaries_keep(struct store *s, const char *cluster, const struct wal_summary *w);

@@ -106,23 +106,26 @@ START_TEST(from_memory)
 {
 	struct wal_make w = mixed(check_seed(), 3);
 	char name[WAL_NAME_TEXT];
-	struct wal_summary *s, *again;
+	struct wal_summary *s, *again, *made, *none = NULL;
 
 	pf_archive_all(f.s, &w);
 	s = get(1, PF_FIRST + 1);
 	ck_assert_int_eq(
 		backend_remove(f.s->backend, "walnote/main/0000000100000000/000000010000000000000011", &e),
 		0);
-	fx_ok(summaries_note(
-		      f.s, "main", pf_segment_name(1, PF_FIRST + 1, name), w.out.data + PF_SEG, PF_SEG, &e),
+	fx_ok(summaries_make(f.s, "main", pf_segment_name(1, PF_FIRST + 1, name), w.out.data + PF_SEG, PF_SEG,
+		      &made, &e),
 		&e);
+	ck_assert_int_ne(noted(1, PF_FIRST + 1), 0);
+	same(made, s);
+	summaries_keep(f.s, "main", made);
 	ck_assert_int_eq(noted(1, PF_FIRST + 1), 0);
 	again = get(1, PF_FIRST + 1);
 	same(again, s);
-	fx_fails(summaries_note(f.s, "main", name, w.out.data, PF_SEG - 1, &e), -EINVAL, &e);
-	fx_fails(summaries_note(f.s, "main", name, w.out.data, PF_SEG, &e), -EBADMSG, &e);
-	fx_ok(summaries_note(f.s, "main", pf_segment_name(1, PF_FIRST + 2, name), NULL, 0, &e), &e);
-	ck_assert_int_eq(noted(1, PF_FIRST + 2), 0);
+	fx_fails(summaries_make(f.s, "main", name, w.out.data, PF_SEG - 1, &none, &e), -EINVAL, &e);
+	fx_fails(summaries_make(f.s, "main", name, w.out.data, PF_SEG, &none, &e), -EBADMSG, &e);
+	ck_assert_ptr_null(none);
+	wal_summary_free(made);
 	wal_summary_free(s);
 	wal_summary_free(again);
 	buf_free(&w.out);

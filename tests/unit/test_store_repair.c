@@ -145,7 +145,8 @@ static char *object(struct pair *p, const char *prefix, unsigned n)
 	char *name = NULL;
 
 	fx_ok(backend_list(p->f.s->backend, prefix, fx_object, &o, &e), &e);
-	qsort(o.names, o.n, sizeof(*o.names), fx_by_text);
+	if (o.n)
+		qsort(o.names, o.n, sizeof(*o.names), fx_by_text);
 	if (n < o.n)
 		name = strdup(o.names[n]);
 	fx_objects_free(&o);

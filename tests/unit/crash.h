@@ -152,7 +152,7 @@ FX_UNUSED static void crash_count_read(struct crash_run *r, const char *name)
 
 	while (i < 3 && *r->reads[i].name && strcmp(r->reads[i].name, name) != 0)
 		i++;
-	snprintf(r->reads[i].name, sizeof(r->reads[i].name), "%s", name);
+	snprintf(r->reads[i].name, sizeof(r->reads[i].name), "%.19s", name);
 	r->reads[i].n++;
 }
 

@@ -20,7 +20,6 @@
 #define FORMAT_AT 10 /* of a custom archive's head */
 #define USTAR_AT 257
 
-CLEANUP_DEFINE(struct snapshot, snapshot_free)
 CLEANUP_DEFINE(struct dump_source, dump_source_free)
 
 enum form { FORM_CUSTOM, FORM_DIRECTORY, FORM_TAR, FORM_PLAIN };

@@ -146,6 +146,7 @@ char *cmd_duration_text(uint64_t sec, char out[DURATION_TEXT]);
 /* The verbs. Each returns an exit status. */
 int cmd_init(struct cmd_context *c, int argc, char **argv);
 int cmd_backup(struct cmd_context *c, int argc, char **argv);
+int cmd_dump(struct cmd_context *c, int argc, char **argv);
 int cmd_import(struct cmd_context *c, int argc, char **argv);
 int cmd_list(struct cmd_context *c, int argc, char **argv);
 int cmd_show(struct cmd_context *c, int argc, char **argv);

@@ -18,7 +18,8 @@ struct verb {
 static const struct verb verbs[] = {
 	{"init", cmd_init, "", "makes a repository"},
 	{"backup", cmd_backup, "", "takes a base backup of a running server"},
-	{"import", cmd_import, "base|wal PATH", "takes in backups and WAL that other tools left"},
+	{"dump", cmd_dump, "", "takes a logical dump of a running server with pg_dump"},
+	{"import", cmd_import, "base|dump|wal PATH", "takes in backups, dumps and WAL that other tools left"},
 	{"list", cmd_list, "", "lists what the repository holds"},
 	{"show", cmd_show, "ID", "shows one snapshot in full"},
 	{"show-target", cmd_show_target, "TARGET", "shows how a point in time is reached"},

@@ -1,0 +1,92 @@
+#!/bin/bash
+# Dumps taken of a running server: streamed, restored, taken again at the price of what changed; options for pg_dump, every
+# database; what fails is not published, and nobody sees the password.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+need_root
+scratch_new dump-live
+pkg_install_postgres
+REPO=$SCRATCH/repo
+MNT=$SCRATCH/mnt
+DATA=$SCRATCH/data
+"$PGSTRATA" init -r "$REPO" >/dev/null
+pg_init "$DATA"
+pg_start "$DATA" fsync=off
+pg_sql "$DATA" -c 'CREATE DATABASE bench' -c "CREATE DATABASE \"odd/ 'name\""
+pg_run "$DATA" pgbench -i -q -s 5 bench 2>/dev/null
+pg_sql "$DATA" -d "odd/ 'name" -c 'CREATE TABLE t AS SELECT 7 AS n'
+
+dump() {
+	PGHOST=${PG_SOCKET[$DATA]} PGPORT=${PG_PORT[$DATA]} PGUSER=postgres "$PGSTRATA" dump -q -r "$REPO" "$@"
+}
+count() {
+	"$PGSTRATA" list -r "$REPO" --json | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["snapshots"]))'
+}
+field() {
+	"$PGSTRATA" list -r "$REPO" --json | python3 -c 'import json, sys
+print([x for x in json.load(sys.stdin)["snapshots"] if x["id"] == sys.argv[1]][0][sys.argv[2]])' "$1" "$2"
+}
+
+first=$(dump -d bench)
+pg_run "$DATA" pgbench -n -t 500 bench >/dev/null 2>&1
+sleep 1.1
+second=$(dump -d "dbname=bench application_name='it\\'s'")
+assert_eq "$(field "$second" parent)" "$first" 'the parent'
+added=$(field "$second" stored_bytes)
+[ $((added * 3)) -lt "$(field "$first" stored_bytes)" ] || fail "the second dump added $added bytes"
+mount_start "$REPO" "$MNT"
+assert_eq "$(wc -l <"$MNT/main/dumps/bench/latest/tables/public.pgbench_accounts.copy")" 500000 rows
+pg_sql "$DATA" -c 'CREATE DATABASE copy'
+pg_run "$DATA" pg_restore -j 2 -d copy "$MNT/main/dumps/bench/$second/dump.pgdump"
+assert_ok cmp <(pg_run "$DATA" pg_dump bench | grep -vE '^\\(un)?restrict ') \
+	<(pg_run "$DATA" pg_dump copy | grep -vE '^\\(un)?restrict ')
+
+# What follows -- is pg_dump's.
+some=$(dump -d bench -- -t pgbench_tellers --no-owner)
+assert_eq "$(ls "$MNT/main/dumps/bench/$some/tables")" public.pgbench_tellers.copy 'one table'
+only=$(dump -d bench -- --schema-only)
+assert_ok test ! -e "$MNT/main/dumps/bench/$only/tables"
+
+# Every database, and the globals.
+dump --all -d postgres >/dev/null
+assert_eq "$(ls "$MNT/main/dumps")" "bench
+copy
+odd%2F 'name
+postgres
+template1" databases
+assert_eq "$(cat "$MNT/main/dumps/odd%2F 'name/latest/tables/public.t.copy")" 7 'a row'
+assert_ok grep -q 'CREATE ROLE postgres' "$MNT"/main/globals/*.sql
+
+# pg_dump's words reach the user, its status decides.
+before=$(count)
+assert_fails 1 'no matching tables.*failed with status 1' dump -d bench -- -t nothing_there
+assert_fails 1 'does not exist' dump -d nothing_there
+assert_fails 1 'cannot be given here' dump -d bench -- -Fp
+cat >"$SCRATCH/late" <<'SH'
+#!/bin/sh
+[ "$1" != --version ] || exec pg_dump --version
+pg_dump "$@" || exit
+exit 3
+SH
+cat >"$SCRATCH/old" <<'SH'
+#!/bin/sh
+echo 'pg_dump (PostgreSQL) 9.6.24'
+SH
+cat >"$SCRATCH/spy" <<SH
+#!/bin/sh
+tr '\\0' ' ' <"/proc/\$\$/cmdline" >>"$SCRATCH/seen"
+printenv PGPASSWORD >>"$SCRATCH/password" || true
+exec pg_dump "\$@"
+SH
+chmod +x "$SCRATCH/late" "$SCRATCH/old" "$SCRATCH/spy"
+# A whole archive, and a failure after it.
+assert_fails 1 'late failed with status 3' dump -d bench --pg-dump "$SCRATCH/late"
+assert_fails 1 'of version 9 and cannot dump the server' dump -d bench --pg-dump "$SCRATCH/old"
+assert_fails 1 'cannot be run' dump -d bench --pg-dump "$SCRATCH/nowhere"
+assert_eq "$(count)" "$before" 'snapshots after what failed'
+dump -d 'dbname=bench password=open-sesame' --pg-dump "$SCRATCH/spy" >/dev/null
+assert_ok grep -q -- '-Fc' "$SCRATCH/seen"
+! grep -q sesame "$SCRATCH/seen" || fail 'the password is in the arguments'
+assert_ok grep -qx open-sesame "$SCRATCH/password"
+assert_ok "$PGSTRATA" verify -q -r "$REPO"

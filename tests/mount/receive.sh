@@ -134,6 +134,8 @@ assert_eq "$(find "$REPO/walpart/main" -type f -printf '%f\n' | cut -c1-24 | sor
 
 pg_sql "$DATA" -c 'CREATE TABLE t (n int)' -c "ALTER SYSTEM SET synchronous_standby_names = '\"pgstrata receive\"'" \
 	-c 'SELECT pg_reload_conf()' >/dev/null
+# A commit waits from when the checkpointer has read the setting, which nothing shows (SyncRepUpdateSyncStandbysDefined).
+sleep 2
 pg_sql "$DATA" -c 'INSERT INTO t VALUES (0)' &
 waiting=$!
 sleep 0.5

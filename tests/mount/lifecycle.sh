@@ -122,7 +122,7 @@ mount_start "$repo" "$mnt"
 pid=$(mount_pid "$mnt")
 kill -KILL "$pid"
 gone "$pid" "SIGKILL"
-assert_fails 2 "not connected" ls "$mnt"
+assert_fails 2 "not connected|connection abort" ls "$mnt"
 assert_fails 1 "daemon has died.*pgstrata umount" "$PGSTRATA" mount -r "$repo" "$mnt"
 "$PGSTRATA" umount "$mnt"
 assert_eq "$(ls "$mnt")" "" "the mount point after umount"

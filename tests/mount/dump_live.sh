@@ -44,12 +44,17 @@ assert_ok cmp <(pg_run "$DATA" pg_dump bench | grep -vE '^\\(un)?restrict ') \
 
 # What follows -- is pg_dump's.
 some=$(dump -d bench -- -t pgbench_tellers --no-owner)
+# The mount asks for what is new once a second.
+sleep 1.1
 assert_eq "$(ls "$MNT/main/dumps/bench/$some/tables")" public.pgbench_tellers.copy 'one table'
 only=$(dump -d bench -- --schema-only)
+sleep 1.1
+assert_ok test -e "$MNT/main/dumps/bench/$only/schema.sql"
 assert_ok test ! -e "$MNT/main/dumps/bench/$only/tables"
 
 # Every database, and the globals.
 dump --all -d postgres >/dev/null
+sleep 1.1
 assert_eq "$(ls "$MNT/main/dumps")" "bench
 copy
 odd%2F 'name

@@ -4,18 +4,15 @@
  * tables are: what a file cannot be called is percent-encoded (src/pg/dump_text.h). */
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/fs.h"
-#include "fs/listing.h"
+#include "fs/ns_names.h"
 #include "src/base/buf.h"
 #include "src/base/clean.h"
 #include "src/pg/dump_text.h"
 
-#define LATEST "latest"
-#define FIRST_DUMP 1
+#define FOLDER "dumps"
 
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
 
@@ -25,25 +22,17 @@ struct known {
 };
 
 struct ns_dumps {
-	struct ns_object obj;
-	char *cluster;
-	uint64_t ino, parent;
-	uint32_t position;
-	struct listing databases;
+	struct ns_names dir; /* its names are databases */
 
 	pthread_mutex_t lock; /* rank: below a listing's, above the inode table's; guards what follows */
 	struct known *known;  /* by id */
 	size_t n;
 };
 
-/* One database. */
+/* One database; its names are ids of dumps. */
 struct ns_database {
-	struct ns_object obj;
+	struct ns_names dir;
 	struct ns_dumps *dumps;
-	char *name;
-	uint64_t ino;
-	uint32_t position;
-	struct listing ids;
 };
 
 /* ---- what is known of the snapshots ---- */
@@ -59,7 +48,7 @@ static char *database_of(struct ns_dumps *d, const char *id, struct err *e)
 	const struct property *p;
 	struct buf b = {0};
 
-	if (snapshot_load(d->obj.fs->store, d->cluster, SNAPSHOT_DUMP, id, &snap, e) < 0)
+	if (snapshot_load(d->dir.obj.fs->store, d->dir.cluster, SNAPSHOT_DUMP, id, &snap, e) < 0)
 		return NULL;
 	p = snapshot_get(snap, "database");
 	dump_text_escape(p && p->type == PROPERTY_TEXT && *p->text ? p->text : "unknown", &b);
@@ -81,7 +70,7 @@ static int learn(struct ns_dumps *d, struct err *e)
 	struct snapshot_list l = {0};
 	struct known *v;
 	size_t n = 0;
-	int r = snapshot_list(d->obj.fs->store, d->cluster, SNAPSHOT_DUMP, &l, e);
+	int r = snapshot_list(d->dir.obj.fs->store, d->dir.cluster, SNAPSHOT_DUMP, &l, e);
 
 	if (r < 0)
 		return r;
@@ -98,14 +87,14 @@ static int learn(struct ns_dumps *d, struct err *e)
 			continue;
 		}
 		if (why.code)
-			complain(d->obj.fs->complaints, d->cluster, &why);
+			complain(d->dir.obj.fs->complaints, d->dir.cluster, &why);
 		free(v[n].id);
 		free(v[n].database);
 		v[n] = (struct known){0};
 	}
 	snapshot_list_free(&l);
 	if (!v)
-		return err_set(e, -ENOMEM, "no memory for the dumps of cluster %s", d->cluster);
+		return err_set(e, -ENOMEM, "no memory for the dumps of cluster %s", d->dir.cluster);
 	release_known(d->known, d->n);
 	d->known = v;
 	d->n = n;
@@ -116,143 +105,33 @@ static int learn(struct ns_dumps *d, struct err *e)
 
 static int make_dump(void *arg, const char *name, uint32_t position, struct ns_object **ret, struct err *e)
 {
-	struct ns_database *b = arg;
+	struct ns_names *d = arg;
 
 	return ns_snapshot_new(
-		b->obj.fs, b->dumps->cluster, SNAPSHOT_DUMP, name, b->ino, position + FIRST_DUMP, ret, e);
+		d->obj.fs, d->cluster, SNAPSHOT_DUMP, name, d->ino, ns_names_position(d, position), ret, e);
 }
 
 static int fetch_dumps(void *arg, struct listing *l, struct err *e)
 {
 	struct ns_database *b = arg;
-	const struct listing_source src = {.fetch = fetch_dumps, .make = make_dump, .arg = b};
+	const struct listing_source src = ns_names_source(&b->dir);
 	int r;
 
 	pthread_mutex_lock(&b->dumps->lock);
 	r = learn(b->dumps, e);
 	for (size_t i = 0; r >= 0 && i < b->dumps->n; i++)
-		if (!strcmp(b->dumps->known[i].database, b->name))
+		if (!strcmp(b->dumps->known[i].database, b->dir.name))
 			r = listing_put(l, &src, b->dumps->known[i].id, e);
 	pthread_mutex_unlock(&b->dumps->lock);
 	return r;
 }
 
-/* As they are now, or as they were when the repository does not answer. */
-static void update_database(struct ns_database *b)
-{
-	const struct listing_source src = {.fetch = fetch_dumps, .make = make_dump, .arg = b};
-	struct err e = {0};
-
-	if (listing_refresh(&b->ids, &src, &e) < 0)
-		complain(b->obj.fs->complaints, b->dumps->cluster, &e);
-}
-
-static void refresh_database(struct ns_object *o, struct node *n)
-{
-	struct ns_database *b = (struct ns_database *)o;
-	const struct listing_item *last;
-	struct node dir;
-
-	update_database(b);
-	last = listing_last(&b->ids, snapshot_id_cmp);
-	if (!last)
-		return;
-	last->obj->ops->self(last->obj, &dir);
-	n->mtime = dir.mtime;
-	n->mtime_ns = dir.mtime_ns;
-}
-
-static void database_self(struct ns_object *o, struct node *ret)
-{
-	struct ns_database *b = (struct ns_database *)o;
-
-	*ret = ns_made_dir(o, b->ino, b->dumps->ino, b->position);
-	ret->flags |= NODE_BRIEF_ATTR | NODE_BRIEF_NAME;
-	refresh_database(o, ret);
-}
-
-static void dump_node(struct ns_object *snapshot, struct node *ret)
-{
-	snapshot->ops->self(snapshot, ret);
-	ret->flags |= NODE_BRIEF_NAME;
-}
-
-static int database_lookup(
-	struct ns_object *o, const struct node *dir, const char *name, struct node *ret, struct err *e)
-{
-	struct ns_database *b = (struct ns_database *)o;
-	const struct listing_item *last;
-	struct ns_object *found;
-
-	(void)dir;
-	update_database(b);
-	last = listing_last(&b->ids, snapshot_id_cmp);
-	if (last && !strcmp(name, LATEST)) {
-		ns_snapshot_latest(last->obj, ret);
-		return 0;
-	}
-	found = listing_find(&b->ids, name);
-	if (!found)
-		return err_set(e, -ENOENT, "database %s has no dump %s", b->name, name);
-	dump_node(found, ret);
-	return 0;
-}
-
-static int database_list(struct ns_object *o, const struct node *dir, uint64_t position, ns_emit *emit,
-	void *arg, struct err *e)
-{
-	struct ns_database *b = (struct ns_database *)o;
-	const struct listing_item *it;
-	struct node n;
-	int r;
-
-	(void)dir;
-	(void)e;
-	update_database(b);
-	it = listing_last(&b->ids, snapshot_id_cmp);
-	if (position < FIRST_DUMP && it) {
-		ns_snapshot_latest(it->obj, &n);
-		r = emit(arg, LATEST, FIRST_DUMP, &n);
-		if (r)
-			return r;
-	}
-	if (position < FIRST_DUMP)
-		position = FIRST_DUMP;
-	for (uint64_t i = position - FIRST_DUMP; (it = listing_at(&b->ids, &i)); i++) {
-		dump_node(it->obj, &n);
-		r = emit(arg, it->name, i + 1 + FIRST_DUMP, &n);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static char *database_path(struct ns_object *o, const struct node *n)
-{
-	struct ns_database *b = (struct ns_database *)o;
-	char *p = NULL;
-
-	(void)n;
-	return asprintf(&p, "%s/dumps/%s", b->dumps->cluster, b->name) < 0 ? NULL : p;
-}
-
-static void database_free(struct ns_object *o)
-{
-	struct ns_database *b = (struct ns_database *)o;
-
-	listing_release(&b->ids);
-	free(b->name);
-	free(b);
-}
-
-static const struct ns_ops database_ops = {
-	.name = "dumps of a database",
-	.self = database_self,
-	.lookup = database_lookup,
-	.list = database_list,
-	.refresh = refresh_database,
-	.path = database_path,
-	.free = database_free,
+static const struct ns_names_kind database = {
+	.folder = FOLDER,
+	.what = "dump",
+	.latest = true,
+	.fetch = fetch_dumps,
+	.make = make_dump,
 };
 
 /* ---- dumps/ ---- */
@@ -261,22 +140,13 @@ static int make_database(
 	void *arg, const char *name, uint32_t position, struct ns_object **ret, struct err *e)
 {
 	struct ns_dumps *d = arg;
-	struct ns_database *b = calloc(1, sizeof(*b));
-	int r;
+	struct ns_names *b;
+	int r = ns_names_new(d->dir.obj.fs, &database, sizeof(struct ns_database), d->dir.cluster, name,
+		d->dir.ino, ns_names_position(&d->dir, position), &b, e);
 
-	if (!b)
-		return err_set(e, -ENOMEM, "no memory for database %s", name);
-	b->obj = (struct ns_object){.ops = &database_ops, .fs = d->obj.fs};
-	b->dumps = d;
-	b->position = position;
-	listing_init(&b->ids);
-	b->name = strdup(name);
-	r = b->name ? inode_range(d->obj.fs->inodes, 1, &b->ino, e)
-		    : err_set(e, -ENOMEM, "no memory for database %s", name);
-	if (r < 0) {
-		database_free(&b->obj);
+	if (r < 0)
 		return r;
-	}
+	((struct ns_database *)b)->dumps = d;
 	*ret = &b->obj;
 	return 0;
 }
@@ -284,7 +154,7 @@ static int make_database(
 static int fetch_databases(void *arg, struct listing *l, struct err *e)
 {
 	struct ns_dumps *d = arg;
-	const struct listing_source src = {.fetch = fetch_databases, .make = make_database, .arg = d};
+	const struct listing_source src = ns_names_source(&d->dir);
 	int r;
 
 	pthread_mutex_lock(&d->lock);
@@ -295,106 +165,31 @@ static int fetch_databases(void *arg, struct listing *l, struct err *e)
 	return r;
 }
 
-static void update(struct ns_dumps *d)
+static void release(struct ns_names *dir)
 {
-	const struct listing_source src = {.fetch = fetch_databases, .make = make_database, .arg = d};
-	struct err e = {0};
+	struct ns_dumps *d = (struct ns_dumps *)dir;
 
-	if (listing_refresh(&d->databases, &src, &e) < 0)
-		complain(d->obj.fs->complaints, d->cluster, &e);
-}
-
-static void self(struct ns_object *o, struct node *ret)
-{
-	struct ns_dumps *d = (struct ns_dumps *)o;
-
-	*ret = ns_made_dir(o, d->ino, d->parent, d->position);
-}
-
-static int lookup(
-	struct ns_object *o, const struct node *dir, const char *name, struct node *ret, struct err *e)
-{
-	struct ns_dumps *d = (struct ns_dumps *)o;
-	struct ns_object *found;
-
-	(void)dir;
-	update(d);
-	found = listing_find(&d->databases, name);
-	if (!found)
-		return err_set(e, -ENOENT, "cluster %s has no dumps of a database %s", d->cluster, name);
-	found->ops->self(found, ret);
-	return 0;
-}
-
-static int list(struct ns_object *o, const struct node *dir, uint64_t position, ns_emit *emit, void *arg,
-	struct err *e)
-{
-	struct ns_dumps *d = (struct ns_dumps *)o;
-	const struct listing_item *it;
-
-	(void)dir;
-	(void)e;
-	update(d);
-	for (; (it = listing_at(&d->databases, &position)); position++) {
-		struct node n;
-		int r;
-
-		it->obj->ops->self(it->obj, &n);
-		r = emit(arg, it->name, position + 1, &n);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static char *path(struct ns_object *o, const struct node *n)
-{
-	char *p = NULL;
-
-	(void)n;
-	return asprintf(&p, "%s/dumps", ((struct ns_dumps *)o)->cluster) < 0 ? NULL : p;
-}
-
-static void dumps_free(struct ns_object *o)
-{
-	struct ns_dumps *d = (struct ns_dumps *)o;
-
-	listing_release(&d->databases);
 	release_known(d->known, d->n);
 	pthread_mutex_destroy(&d->lock);
-	free(d->cluster);
-	free(d);
 }
 
-static const struct ns_ops dumps_ops = {
-	.name = "dumps",
-	.self = self,
-	.lookup = lookup,
-	.list = list,
-	.path = path,
-	.free = dumps_free,
+static const struct ns_names_kind dumps = {
+	.folder = FOLDER,
+	.what = "dumps of a database",
+	.fetch = fetch_databases,
+	.make = make_database,
+	.release = release,
 };
 
 int ns_dumps_new(struct fs *fs, const char *cluster, uint64_t parent, uint32_t position,
 	struct ns_object **ret, struct err *e)
 {
-	struct ns_dumps *d = calloc(1, sizeof(*d));
-	int r;
+	struct ns_names *d;
+	int r = ns_names_new(fs, &dumps, sizeof(struct ns_dumps), cluster, NULL, parent, position, &d, e);
 
-	if (!d)
-		return err_set(e, -ENOMEM, "no memory for cluster %s", cluster);
-	d->obj = (struct ns_object){.ops = &dumps_ops, .fs = fs};
-	d->parent = parent;
-	d->position = position;
-	pthread_mutex_init(&d->lock, NULL);
-	listing_init(&d->databases);
-	d->cluster = strdup(cluster);
-	r = d->cluster ? inode_range(fs->inodes, 1, &d->ino, e)
-		       : err_set(e, -ENOMEM, "no memory for cluster %s", cluster);
-	if (r < 0) {
-		dumps_free(&d->obj);
+	if (r < 0)
 		return r;
-	}
+	pthread_mutex_init(&((struct ns_dumps *)d)->lock, NULL);
 	*ret = &d->obj;
 	return 0;
 }

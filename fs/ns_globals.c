@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fs/fs.h"
-#include "fs/listing.h"
+#include "fs/ns_names.h"
 #include "src/base/clean.h"
 #include "src/base/clock.h"
 
@@ -17,17 +16,9 @@
 
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
 
-struct ns_globals {
-	struct ns_object obj;
-	char *cluster;
-	uint64_t ino, parent;
-	uint32_t position;
-	struct listing files;
-};
-
 struct ns_globals_file {
 	struct ns_object obj;
-	struct ns_globals *dir;
+	struct ns_names *dir;
 	char *id;
 	struct node node; /* complete */
 };
@@ -35,7 +26,7 @@ struct ns_globals_file {
 /* ---- a file ---- */
 
 static int load(
-	struct ns_globals *g, const char *id, struct snapshot **ret, struct entry **ret_en, struct err *e)
+	struct ns_names *g, const char *id, struct snapshot **ret, struct entry **ret_en, struct err *e)
 {
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 	int r = snapshot_load(g->obj.fs->store, g->cluster, SNAPSHOT_GLOBALS, id, &snap, e);
@@ -106,7 +97,7 @@ static const struct ns_ops file_ops = {
 
 static int make(void *arg, const char *name, uint32_t position, struct ns_object **ret, struct err *e)
 {
-	struct ns_globals *g = arg;
+	struct ns_names *g = arg;
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 	_cleanup_(freep) struct entry *en = NULL;
 	struct ns_globals_file *f = calloc(1, sizeof(*f));
@@ -134,7 +125,7 @@ static int make(void *arg, const char *name, uint32_t position, struct ns_object
 	f->node.mode = en->meta.mode & 07777;
 	f->node.type = ENTRY_FILE;
 	f->node.flags = (uint8_t)(NODE_BRIEF_NAME | (en->file.inlined ? NODE_INLINED : 0));
-	f->node.position = position;
+	f->node.position = ns_names_position(g, position);
 	f->node.size = en->file.size;
 	f->node.stored = en->file.stored;
 	f->node.height = en->file.height;
@@ -148,8 +139,8 @@ static int make(void *arg, const char *name, uint32_t position, struct ns_object
 
 static int fetch(void *arg, struct listing *l, struct err *e)
 {
-	struct ns_globals *g = arg;
-	const struct listing_source src = {.fetch = fetch, .make = make, .arg = g};
+	struct ns_names *g = arg;
+	const struct listing_source src = ns_names_source(g);
 	struct snapshot_list ids = {0};
 	int r = snapshot_list(g->obj.fs->store, g->cluster, SNAPSHOT_GLOBALS, &ids, e);
 
@@ -163,103 +154,20 @@ static int fetch(void *arg, struct listing *l, struct err *e)
 	return r;
 }
 
-static void update(struct ns_globals *g)
-{
-	const struct listing_source src = {.fetch = fetch, .make = make, .arg = g};
-	struct err e = {0};
-
-	if (listing_refresh(&g->files, &src, &e) < 0)
-		complain(g->obj.fs->complaints, g->cluster, &e);
-}
-
-static void self(struct ns_object *o, struct node *ret)
-{
-	struct ns_globals *g = (struct ns_globals *)o;
-
-	*ret = ns_made_dir(o, g->ino, g->parent, g->position);
-}
-
-static int lookup(
-	struct ns_object *o, const struct node *dir, const char *name, struct node *ret, struct err *e)
-{
-	struct ns_globals *g = (struct ns_globals *)o;
-	struct ns_object *found;
-
-	(void)dir;
-	update(g);
-	found = listing_find(&g->files, name);
-	if (!found)
-		return err_set(e, -ENOENT, "cluster %s has no globals %s", g->cluster, name);
-	found->ops->self(found, ret);
-	return 0;
-}
-
-static int list(struct ns_object *o, const struct node *dir, uint64_t position, ns_emit *emit, void *arg,
-	struct err *e)
-{
-	struct ns_globals *g = (struct ns_globals *)o;
-	const struct listing_item *it;
-
-	(void)dir;
-	(void)e;
-	update(g);
-	for (; (it = listing_at(&g->files, &position)); position++) {
-		struct node n;
-		int r;
-
-		it->obj->ops->self(it->obj, &n);
-		r = emit(arg, it->name, position + 1, &n);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static char *path(struct ns_object *o, const struct node *n)
-{
-	char *p = NULL;
-
-	(void)n;
-	return asprintf(&p, "%s/globals", ((struct ns_globals *)o)->cluster) < 0 ? NULL : p;
-}
-
-static void globals_free(struct ns_object *o)
-{
-	struct ns_globals *g = (struct ns_globals *)o;
-
-	listing_release(&g->files);
-	free(g->cluster);
-	free(g);
-}
-
-static const struct ns_ops globals_ops = {
-	.name = "globals",
-	.self = self,
-	.lookup = lookup,
-	.list = list,
-	.path = path,
-	.free = globals_free,
+static const struct ns_names_kind globals = {
+	.folder = "globals",
+	.what = "globals",
+	.fetch = fetch,
+	.make = make,
 };
 
 int ns_globals_new(struct fs *fs, const char *cluster, uint64_t parent, uint32_t position,
 	struct ns_object **ret, struct err *e)
 {
-	struct ns_globals *g = calloc(1, sizeof(*g));
-	int r;
+	struct ns_names *g;
+	int r = ns_names_new(fs, &globals, sizeof(*g), cluster, NULL, parent, position, &g, e);
 
-	if (!g)
-		return err_set(e, -ENOMEM, "no memory for cluster %s", cluster);
-	g->obj = (struct ns_object){.ops = &globals_ops, .fs = fs};
-	g->parent = parent;
-	g->position = position;
-	listing_init(&g->files);
-	g->cluster = strdup(cluster);
-	r = g->cluster ? inode_range(fs->inodes, 1, &g->ino, e)
-		       : err_set(e, -ENOMEM, "no memory for cluster %s", cluster);
-	if (r < 0) {
-		globals_free(&g->obj);
-		return r;
-	}
-	*ret = &g->obj;
-	return 0;
+	if (r >= 0)
+		*ret = &g->obj;
+	return r;
 }

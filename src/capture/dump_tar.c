@@ -224,30 +224,11 @@ static int put_together(struct tar *t, struct err *e)
 	return r < 0 ? r : dump_tree_file(t->a->tree, "dump.tar", &f, e);
 }
 
-struct memory {
-	const uint8_t *p;
-	size_t n;
-};
-
-static ssize_t read_memory(void *arg, void *p, size_t n, struct err *e)
-{
-	struct memory *m = arg;
-
-	(void)e;
-	if (n > m->n)
-		n = m->n;
-	if (n)
-		memcpy(p, m->p, n);
-	m->p += n;
-	m->n -= n;
-	return (ssize_t)n;
-}
-
 /* toc.dat: its bytes, with the filling, and what they say. */
 static int take_toc(struct tar *t, struct head *h, struct buf *bytes, struct err *e)
 {
 	uint64_t all;
-	struct memory m;
+	struct dump_memory m;
 	struct dump_reader *in;
 	int r = read_head(t->r, h, e);
 
@@ -265,11 +246,11 @@ static int take_toc(struct tar *t, struct head *h, struct buf *bytes, struct err
 	}
 	if (r < 0)
 		return r;
-	m = (struct memory){bytes->data, (size_t)h->size};
+	m = (struct dump_memory){bytes->data, (size_t)h->size};
 	in = malloc(sizeof(*in));
 	if (!in)
 		return err_sys(e, -ENOMEM, "%s", t->a->name);
-	dump_reader_init(in, read_memory, &m, "toc.dat");
+	dump_reader_init(in, dump_read_memory, &m, "toc.dat");
 	r = dump_toc_read(in, &t->a->toc, e);
 	if (!r && in->pos != h->size)
 		r = dump_reader_bad(in, e, "bytes behind the last entry");

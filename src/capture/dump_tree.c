@@ -96,31 +96,12 @@ int dump_tree_stream(struct dump_tree *t, const char *path, bool rows, dump_read
 	return 0;
 }
 
-struct memory {
-	const uint8_t *p;
-	size_t n;
-};
-
-static ssize_t read_memory(void *arg, void *p, size_t n, struct err *e)
-{
-	struct memory *m = arg;
-
-	(void)e;
-	if (n > m->n)
-		n = m->n;
-	if (n)
-		memcpy(p, m->p, n);
-	m->p += n;
-	m->n -= n;
-	return (ssize_t)n;
-}
-
 int dump_tree_bytes(
 	struct dump_tree *t, const char *path, const void *p, size_t n, struct dump_part *ret, struct err *e)
 {
-	struct memory m = {p, n};
+	struct dump_memory m = {p, n};
 
-	return dump_tree_stream(t, path, false, read_memory, &m, ret, e);
+	return dump_tree_stream(t, path, false, dump_read_memory, &m, ret, e);
 }
 
 int dump_tree_cut(struct dump_tree *t, const char *path, struct ingest_cut **ret, struct err *e)

@@ -10,6 +10,20 @@
 #define INT_BYTES 5
 #define STEP (64u << 10)
 
+ssize_t dump_read_memory(void *arg, void *p, size_t n, struct err *e)
+{
+	struct dump_memory *m = arg;
+
+	(void)e;
+	if (n > m->n)
+		n = m->n;
+	if (n)
+		memcpy(p, m->p, n);
+	m->p = (const uint8_t *)m->p + n;
+	m->n -= n;
+	return (ssize_t)n;
+}
+
 void dump_reader_init(struct dump_reader *r, dump_read_fn *read, void *arg, const char *name)
 {
 	r->read = read;

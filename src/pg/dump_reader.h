@@ -16,6 +16,13 @@
 /* Gives up to n bytes: the count, 0 only at the end, or -errno with `e` set. */
 typedef ssize_t dump_read_fn(void *arg, void *p, size_t n, struct err *e);
 
+/* Bytes in memory as a source: arg is a struct dump_memory, which moves on. */
+struct dump_memory {
+	const void *p;
+	size_t n;
+};
+ssize_t dump_read_memory(void *arg, void *p, size_t n, struct err *e);
+
 struct dump_reader {
 	dump_read_fn *read;
 	void *arg;

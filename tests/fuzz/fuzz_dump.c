@@ -6,25 +6,6 @@
 #include "src/pg/dump_data.h"
 #include "src/pg/dump_toc.h"
 
-struct bytes {
-	const uint8_t *p;
-	size_t n;
-};
-
-static ssize_t give(void *arg, void *p, size_t n, struct err *e)
-{
-	struct bytes *b = arg;
-
-	(void)e;
-	if (n > b->n)
-		n = b->n;
-	if (n)
-		memcpy(p, b->p, n);
-	b->p += n;
-	b->n -= n;
-	return (ssize_t)n;
-}
-
 static void drain(struct dump_reader *r)
 {
 	struct dump_section sec;
@@ -50,11 +31,11 @@ static void write_and_read(const struct dump_toc *t)
 	struct buf first = {0}, second = {0};
 	struct dump_reader r;
 	struct dump_toc again = {0};
-	struct bytes in;
+	struct dump_memory in;
 
 	dump_toc_write(t, &first);
-	in = (struct bytes){first.data, first.len};
-	dump_reader_init(&r, give, &in, "again");
+	in = (struct dump_memory){first.data, first.len};
+	dump_reader_init(&r, dump_read_memory, &in, "again");
 	if (first.bad || dump_toc_read(&r, &again, NULL) < 0 || r.pos != first.len)
 		abort();
 	dump_toc_write(&again, &second);
@@ -67,12 +48,12 @@ static void write_and_read(const struct dump_toc *t)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct bytes in = {data, size};
+	struct dump_memory in = {data, size};
 	struct dump_reader r;
 	struct dump_toc t = {0};
 	struct err e = {0};
 
-	dump_reader_init(&r, give, &in, "input");
+	dump_reader_init(&r, dump_read_memory, &in, "input");
 	if (dump_toc_read(&r, &t, &e) < 0) {
 		if (!e.code || !e.text[0] || t.n)
 			abort();

@@ -22,7 +22,6 @@
 #include <stdint.h>
 
 #include "src/base/err.h"
-#include "src/base/log.h"
 #include "src/base/meter.h"
 #include "store/snapshot.h"
 #include "store/store.h"
@@ -35,7 +34,6 @@ struct prune_options {
 	uint32_t grace_s;	  /* how long a condemned pack stays at least */
 	unsigned rewrite_percent; /* a pack is rewritten when less than that lives; default 60 */
 	struct meter *meter;	  /* packs' bytes looked at */
-	struct log *log;	  /* why packs wait */
 	const volatile sig_atomic_t *stop;
 };
 

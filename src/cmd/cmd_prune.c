@@ -180,7 +180,6 @@ static int collect(
 	int r;
 
 	o->meter = &meter;
-	o->log = c->log;
 	r = store_prune(s, o, &d->packs, e);
 	progress_stop(show);
 	return r;

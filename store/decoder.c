@@ -212,3 +212,20 @@ int decoder_unpack(struct decoder *d, struct index *ix, uint8_t *out, struct err
 
 	return unpack_chain(d, ix, d->links, out, &got, e);
 }
+
+int decoder_record(struct decoder *d, struct index *ix, const struct record *rec, uint8_t *out,
+	struct digest *ret, bool *ret_base, struct err *e)
+{
+	struct decoded base = {0};
+	int r = rec->depth ? decoder_load(d, ix, &rec->base, &base, e) : 0;
+
+	*ret_base = r < 0;
+	if (r < 0)
+		return r;
+	r = codec_unpack(d->codec, rec->codec, rec->payload, rec->payload_len, base.raw, base.raw_len, out,
+		rec->raw_len);
+	if (r < 0 || crc32c(0, out, rec->raw_len) != rec->raw_crc)
+		return err_set(e, r == -ENOMEM ? r : -EBADMSG, "it does not unpack to what it was");
+	*ret = digest_of(out, rec->raw_len);
+	return 0;
+}

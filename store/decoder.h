@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,7 @@
 #include "store/codec.h"
 #include "store/digest.h"
 #include "store/index.h"
+#include "store/record.h"
 
 struct decoder;
 
@@ -42,3 +44,9 @@ int decoder_load(
 int decoder_read(
 	struct decoder *d, struct index *ix, const struct digest *id, size_t *ret_len, struct err *e);
 int decoder_unpack(struct decoder *d, struct index *ix, uint8_t *out, struct err *e);
+
+/* A record as it was read, by itself: unpacks it into out, of rec->raw_len bytes, and gives the digest of those, which may or
+ * may not be its name. -EBADMSG: it does not unpack to what it was. *ret_base: what was returned is about the chunk that it
+ * is a delta against. */
+int decoder_record(struct decoder *d, struct index *ix, const struct record *rec, uint8_t *out,
+	struct digest *ret, bool *ret_base, struct err *e);

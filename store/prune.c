@@ -515,13 +515,10 @@ int store_prune(struct store *s, const struct prune_options *o, struct prune_rep
 int store_remove_snapshots(struct store *s, const struct snapshot_ref *refs, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {
-		_cleanup_(freep) char *name = NULL;
-		int r;
+		char name[REPO_SNAPSHOT_NAME];
+		int r = backend_remove(
+			s->backend, repo_snapshot_name(name, refs[i].cluster, refs[i].kind, refs[i].id), e);
 
-		if (asprintf(&name, "snapshots/%s/%s/%s", refs[i].cluster, snapshot_kind_name(refs[i].kind),
-			    refs[i].id) < 0)
-			return err_sys(e, -ENOMEM, "%s", refs[i].id);
-		r = backend_remove(s->backend, name, e);
 		if (r < 0 && r != -ENOENT)
 			return r;
 	}

@@ -11,6 +11,7 @@
 #include "store/decoder.h"
 #include "store/index.h"
 #include "store/record.h"
+#include "store/snapshot.h"
 #include "store/store.h"
 
 struct store {
@@ -41,6 +42,11 @@ void repo_give_decoder(struct store *s, struct decoder *d);
  * brought up to date first, since another process may have added it. Release with blob_release. */
 int repo_blob(
 	struct store *s, const struct digest *id, enum record_kind kind, struct blob **ret, struct err *e);
+
+/* The object of a snapshot. cluster and id are such as can be one's. Returns out. */
+#define REPO_SNAPSHOT_NAME 200
+char *repo_snapshot_name(
+	char out[REPO_SNAPSHOT_NAME], const char *cluster, enum snapshot_kind kind, const char *id);
 
 /* The name of chunk n of a file that is not inlined; the zero digest for zero bytes. By way of the pinned
  * leaf where that is the right one. */

@@ -21,33 +21,16 @@ struct search {
 	uint64_t lost;
 };
 
-/* Unpacks a record whose checksum was right. 0 and its digest; 1: it is not what it says, or its base is not to be had. */
-static int identify(struct search *f, const struct record *rec, struct digest *ret, struct err *e)
-{
-	struct decoded base = {0};
-	int r = 0;
-
-	if (rec->depth)
-		r = decoder_load(f->decoder, f->s->index, &rec->base, &base, NULL);
-	if (!r)
-		r = codec_unpack(decoder_codec(f->decoder), rec->codec, rec->payload, rec->payload_len,
-			base.raw, base.raw_len, f->raw, rec->raw_len);
-	if (r == -ENOMEM)
-		return err_sys(e, r, "salvaging");
-	if (r < 0 || crc32c(0, f->raw, rec->raw_len) != rec->raw_crc)
-		return 1;
-	*ret = digest_of(f->raw, rec->raw_len);
-	return 0;
-}
-
 static int take(struct search *f, const struct record *rec, const struct digest *id, struct err *e)
 {
 	struct digest is;
-	int r = identify(f, rec, &is, e);
+	bool base;
+	int r = decoder_record(f->decoder, f->s->index, rec, f->raw, &is, &base, NULL);
 
-	if (r < 0)
-		return r;
-	if (r || memcmp(is.b, id->b, 8)) {
+	if (r == -ENOMEM)
+		return err_sys(e, r, "salvaging");
+	/* It is not what it says, or its base is not to be had. */
+	if (r < 0 || memcmp(is.b, id->b, 8)) {
 		f->lost++;
 		return 0;
 	}

@@ -366,9 +366,11 @@ static bool id_is_safe(const char *id)
 	       strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == n;
 }
 
-static void object_name(char out[NAME_MAX_LEN], const char *cluster, enum snapshot_kind kind, const char *id)
+char *repo_snapshot_name(
+	char out[REPO_SNAPSHOT_NAME], const char *cluster, enum snapshot_kind kind, const char *id)
 {
-	snprintf(out, NAME_MAX_LEN, "snapshots/%s/%s/%s", cluster, kind_names[kind], id);
+	snprintf(out, REPO_SNAPSHOT_NAME, "snapshots/%s/%s/%s", cluster, kind_names[kind], id);
+	return out;
 }
 
 int snapshot_load(struct store *s, const char *cluster, enum snapshot_kind kind, const char *id,
@@ -376,7 +378,7 @@ int snapshot_load(struct store *s, const char *cluster, enum snapshot_kind kind,
 {
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 	_cleanup_(freep) void *p = NULL;
-	char name[NAME_MAX_LEN];
+	char name[REPO_SNAPSHOT_NAME];
 	size_t n;
 	int r = store_check_cluster_name(cluster, e);
 
@@ -384,7 +386,7 @@ int snapshot_load(struct store *s, const char *cluster, enum snapshot_kind kind,
 		return r;
 	if (!id_is_safe(id))
 		return err_set(e, -ENOENT, "\"%s\" is not a snapshot's id", id);
-	object_name(name, cluster, kind, id);
+	repo_snapshot_name(name, cluster, kind, id);
 	atomic_store(&s->snapshot_ns, clock_mono_ns());
 	r = backend_get(s->backend, name, SNAPSHOT_MAX, &p, &n, e);
 	if (r == -ENOENT)
@@ -434,7 +436,7 @@ int snapshot_publish(struct store *s, struct snapshot *snap, struct err *e)
 	tstamp_name(snap->stop, base);
 	for (unsigned n = 1; n < 100000; n++) {
 		_cleanup_(buf_free) struct buf b = {0};
-		char name[NAME_MAX_LEN];
+		char name[REPO_SNAPSHOT_NAME];
 
 		free(snap->id);
 		snap->id = NULL;
@@ -448,7 +450,7 @@ int snapshot_publish(struct store *s, struct snapshot *snap, struct err *e)
 		if (b.len > SNAPSHOT_MAX)
 			return err_set(e, -EFBIG, "the snapshot's description has %zu bytes; at most %u fit",
 				b.len, SNAPSHOT_MAX);
-		object_name(name, snap->cluster, snap->kind, snap->id);
+		repo_snapshot_name(name, snap->cluster, snap->kind, snap->id);
 		r = backend_put(s->backend, name, b.data, b.len, e);
 		if (r != -EEXIST)
 			return r;

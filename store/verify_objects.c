@@ -85,9 +85,9 @@ static bool is_gone(struct verify *v, const char *object)
 static int check_record(struct pass *p, struct worker *w, const struct pack_entry *en, const uint8_t *bytes,
 	uint64_t *unpacked, struct err *e)
 {
-	struct decoded base = {0};
 	struct record rec;
 	struct digest is;
+	bool base;
 	int r = record_parse(bytes, en->len, &en->id, &rec, e);
 
 	if (r < 0)
@@ -99,15 +99,9 @@ static int check_record(struct pass *p, struct worker *w, const struct pack_entr
 	r = room(&w->raw, &w->raw_cap, rec.raw_len + 1);
 	if (r < 0)
 		return err_sys(e, r, "unpacking");
-	if (rec.depth)
-		r = decoder_load(w->decoder, p->v->s->index, &rec.base, &base, e);
+	r = decoder_record(w->decoder, p->v->s->index, &rec, w->raw, &is, &base, e);
 	if (r < 0)
-		return is_ours(r) ? r : BASE;
-	r = codec_unpack(decoder_codec(w->decoder), rec.codec, rec.payload, rec.payload_len, base.raw,
-		base.raw_len, w->raw, rec.raw_len);
-	if (r < 0 || crc32c(0, w->raw, rec.raw_len) != rec.raw_crc)
-		return err_set(e, r == -ENOMEM ? r : -EBADMSG, "it does not unpack to what it was");
-	is = digest_of(w->raw, rec.raw_len);
+		return base && !is_ours(r) ? BASE : r;
 	if (!digest_eq(&is, &en->id))
 		return err_set(e, -EBADMSG, "its bytes do not have the digest that names it");
 	*unpacked += rec.raw_len;

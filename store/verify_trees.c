@@ -48,7 +48,7 @@ static void tell_lost(struct walk *w, const char *why, uint64_t from, uint64_t t
 {
 	struct verify *v = w->v;
 	struct object_info info;
-	char object[320];
+	char object[REPO_SNAPSHOT_NAME];
 	struct verify_finding f = {
 		.kind = VERIFY_LOST,
 		.object = "",
@@ -62,8 +62,7 @@ static void tell_lost(struct walk *w, const char *why, uint64_t from, uint64_t t
 	};
 
 	/* Pruned meanwhile: then its chunks may go, too. */
-	snprintf(object, sizeof(object), "snapshots/%s/%s/%s", w->snapshot->cluster,
-		snapshot_kind_name(w->snapshot->kind), w->snapshot->id);
+	repo_snapshot_name(object, w->snapshot->cluster, w->snapshot->kind, w->snapshot->id);
 	if (backend_stat(v->s->backend, object, &info, NULL) == -ENOENT)
 		return;
 	pthread_mutex_lock(&v->lock);
@@ -429,7 +428,7 @@ static int walk_snapshot(struct walk *w, const struct snapshot_ref *ref, struct 
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 	struct verify *v = w->v;
 	struct err why = {0};
-	char object[320];
+	char object[REPO_SNAPSHOT_NAME];
 	int r = snapshot_load(v->s, ref->cluster, ref->kind, ref->id, &snap, &why);
 
 	w->snapshot = ref;
@@ -438,8 +437,7 @@ static int walk_snapshot(struct walk *w, const struct snapshot_ref *ref, struct 
 	if (r == -ENOENT) /* pruned meanwhile */
 		return 0;
 	if (r < 0) {
-		snprintf(object, sizeof(object), "snapshots/%s/%s/%s", ref->cluster,
-			snapshot_kind_name(ref->kind), ref->id);
+		repo_snapshot_name(object, ref->cluster, ref->kind, ref->id);
 		verify_damaged(v, object, NULL, false, why.text);
 		tell_lost(w, "the snapshot itself is damaged", 0, 0);
 		return 0;

@@ -170,7 +170,9 @@ cleanup_push kill "$load"
 kills=0 acknowledged=0
 RANDOM=${SEED:-$$}
 note "SEED=${SEED:-$$}"
-while [ "$kills" -lt 50 ]; do
+# How long a push may live, in ms: it grows until some are done before they are killed, however slow the machine is.
+long=400
+while [ "$kills" -lt 50 ] || [ "$acknowledged" -lt 3 ]; do
 	next=$(find "$WAL/archive_status" -name '0*.ready' -printf '%f\n' | sort | head -n 1)
 	if [ -z "$next" ]; then
 		pg_sql "$DATA" -c 'SELECT pg_switch_wal()' >/dev/null
@@ -180,11 +182,11 @@ while [ "$kills" -lt 50 ]; do
 	"$PGSTRATA" archive-push --async -r "$REPO" "$WAL/$next" &
 	pid=$!
 	# Half of them early, half of them when some or all of what is ready is through.
-	sleep "$(printf '0.%03d' $((RANDOM % (RANDOM % 3 ? 40 : 400))))"
+	sleep "$(awk -v ms=$((RANDOM % (RANDOM % 3 ? 40 : long))) 'BEGIN { print ms / 1000 }')"
 	kill -KILL "$pid" 2>/dev/null || true
 	status=0
 	wait "$pid" 2>/dev/null || status=$?
-	[ "$status" != 137 ] || kills=$((kills + 1))
+	[ "$status" != 137 ] || kills=$((kills + 1)) long=$((long + 20))
 	if [ "$status" = 0 ]; then
 		mv "$WAL/archive_status/$next.ready" "$WAL/archive_status/$next.done"
 		printf '%s\n' "$WAL/$next" >>"$SCRATCH/acknowledged"
@@ -193,7 +195,6 @@ while [ "$kills" -lt 50 ]; do
 done
 kill "$load"
 wait "$load" 2>/dev/null || true
-assert_ok test "$acknowledged" -ge 3
 # No file of WAL is there in half, acknowledged or not, and the next run takes what is missing.
 mapfile -t there < "$SCRATCH/acknowledged"
 all_back "${there[@]}"
@@ -204,4 +205,4 @@ for ready in "$WAL"/archive_status/0*.ready; do
 	all_back "$WAL/$name"
 done
 assert_ok "$PGSTRATA" verify -q -r "$REPO"
-note "$acknowledged acknowledged, 50 killed"
+note "$acknowledged acknowledged, $kills killed"

@@ -1,0 +1,57 @@
+/* Branches on disk: what is written on top of a backup, in a directory of this machine that has nothing to do with the
+ * repository.
+ *
+ *	SCRATCH/<repository id, hex>/<cluster>/<name>/
+ *		branch.json   what it is a branch of. Comes last, by rename: without it there is no branch
+ *		lock          flock(2), exclusive: the mount that serves it
+ *		log           what changed (fs/branch_log)
+ *		files/<n>     the blocks that were written, sparse, at their own offsets
+ *		server/       private to `pgstrata open`: the socket, the server's log
+ *
+ * A branch is made by `pgstrata open` and shown by each mount of that repository with that SCRATCH, as
+ * MNT/<cluster>/open/<name>/: the backup's own tree (data/, tablespaces/), writable. No message passes between the two: the
+ * mount looks into the directory. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/clock.h"
+#include "src/base/err.h"
+
+#define BRANCH_NAME_MAX 64
+#define BRANCH_ID_SIZE 16 /* of a repository */
+
+struct branch_spec {
+	char *name;    /* letters, digits, '_', '-', '.', at most BRANCH_NAME_MAX, does not begin with '.' */
+	char *cluster; /* store_check_cluster_name */
+	char *backup;  /* the snapshot's id */
+	char *target;  /* as the user wrote it, for people; NULL: the backup itself */
+	uint64_t max_bytes; /* that may be written, ENOSPC beyond; 0: no limit */
+	bool durable;	    /* fsync reaches the disk; else it does nothing */
+	struct tstamp created;
+};
+void branch_spec_release(struct branch_spec *s);
+
+/* The directory that holds all branches of a repository: scratch, or where the cache is when that is NULL. free() it. */
+int branch_scratch(const char *scratch, const uint8_t repo_id[BRANCH_ID_SIZE], char **ret, struct err *e);
+
+/* Below, dir is what branch_scratch gave. All return 0 or -errno; thread-safe, and safe beside other processes. */
+
+/* -EEXIST: there is one of that name. What was begun and not finished is replaced. Durable when it returns. */
+int branch_create(const char *dir, const struct branch_spec *s, struct err *e);
+/* -ENOENT: there is none; -EBADMSG: branch.json is not one. Release it also after an error. */
+int branch_load(
+	const char *dir, const char *cluster, const char *name, struct branch_spec *ret, struct err *e);
+/* Names of the branches of a cluster, sorted; free each and the list. */
+int branch_names(const char *dir, const char *cluster, char ***ret, size_t *ret_n, struct err *e);
+/* The branch's own directory. free() it. -ENOMEM. */
+int branch_path(const char *dir, const char *cluster, const char *name, char **ret, struct err *e);
+/* Takes the lock; -EBUSY: another process has it. The descriptor, to be closed. */
+int branch_lock(const char *dir, const char *cluster, const char *name, struct err *e);
+/* Disk that it takes, in bytes. */
+int branch_usage(const char *dir, const char *cluster, const char *name, uint64_t *ret, struct err *e);
+/* Makes it disappear at once (rename), then deletes. -EBUSY while its lock is held by another process. 0 also when there is
+ * none. */
+int branch_remove(const char *dir, const char *cluster, const char *name, struct err *e);

@@ -1,7 +1,7 @@
 /* Branches on disk: what is written on top of a backup, in a directory of this machine that has nothing to do with the
  * repository.
  *
- *	SCRATCH/<repository id, hex>/<cluster>/<name>/
+ *	SCRATCH/<repository id>/<cluster>/<name>/
  *		branch.json   what it is a branch of. Comes last, by rename: without it there is no branch
  *		lock          flock(2), exclusive: the mount that serves it
  *		log           what changed (fs/branch_log)
@@ -21,7 +21,6 @@
 #include "src/base/err.h"
 
 #define BRANCH_NAME_MAX 64
-#define BRANCH_ID_SIZE 16 /* of a repository */
 
 struct branch_spec {
 	char *name;    /* letters, digits, '_', '-', '.', at most BRANCH_NAME_MAX, does not begin with '.' */
@@ -34,8 +33,8 @@ struct branch_spec {
 };
 void branch_spec_release(struct branch_spec *s);
 
-/* The directory that holds all branches of a repository: scratch, or where the cache is when that is NULL. free() it. */
-int branch_scratch(const char *scratch, const uint8_t repo_id[BRANCH_ID_SIZE], char **ret, struct err *e);
+/* The directory that holds all branches of a repository (repo_id: store_id): in scratch, or where the cache is when that is NULL. free() it. */
+int branch_scratch(const char *scratch, const char *repo_id, char **ret, struct err *e);
 
 /* Below, dir is what branch_scratch gave. All return 0 or -errno; thread-safe, and safe beside other processes. */
 

@@ -14,6 +14,7 @@
 
 #include "src/base/clean.h"
 #include "src/capture/import_dump.h"
+#include "src/capture/replication.h"
 
 #define NEWEST_MAJOR 30 /* where newer tools are looked for ends */
 #define PASSWORD "PGPASSWORD="
@@ -179,13 +180,15 @@ static int find_program(struct dump_run *d, struct err *e)
 		return err_sys(e, -ENOMEM, "pg_dump");
 	found = version_of(d->program);
 	if (!found)
-		return err_set(e, -EOPNOTSUPP, "%s cannot be run: install the client tools of PostgreSQL %u",
-			d->program, server);
+		return err_set(e, -EOPNOTSUPP,
+			"%s cannot be run: install the client tools of PostgreSQL %u (on Debian the package "
+			"postgresql-client-%u)",
+			d->program, server, server);
 	if (found < server)
 		return err_set(e, -EOPNOTSUPP,
 			"%s is of version %u and cannot dump the server, which is of version %u: install its "
-			"client tools",
-			d->program, found, server);
+			"client tools (on Debian the package postgresql-client-%u)",
+			d->program, found, server, server);
 	slash = strrchr(d->program, '/');
 	return asprintf(&d->all, "%.*spg_dumpall", slash ? (int)(slash + 1 - d->program) : 0, d->program) < 0
 		       ? (d->all = NULL, err_sys(e, -ENOMEM, "pg_dumpall"))
@@ -288,13 +291,22 @@ static int start(const struct dump_run *d, char *const *argv, pid_t *ret_pid, in
 {
 	_cleanup_(freep) char **env = environment(d);
 	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t pipe_only;
 	int p[2], r;
 
 	if (!env || pipe2(p, O_CLOEXEC) < 0)
 		return err_sys(e, env ? -errno : -ENOMEM, "starting %s", argv[0]);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, p[1], STDOUT_FILENO);
-	r = posix_spawnp(ret_pid, argv[0], &actions, NULL, argv, env);
+	/* We ignore SIGPIPE; pg_dump shall end by it when we no longer read. */
+	sigemptyset(&pipe_only);
+	sigaddset(&pipe_only, SIGPIPE);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setsigdefault(&attributes, &pipe_only);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+	r = posix_spawnp(ret_pid, argv[0], &actions, &attributes, argv, env);
+	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	close(p[1]);
 	if (r) {
@@ -341,6 +353,7 @@ static int run(
 		.tags = d->o.tags,
 		.meter = d->o.meter,
 		.log = d->o.log,
+		.stop = d->o.stop,
 		.confirm = reap,
 		.arg = &c};
 	struct err why = {0};
@@ -350,6 +363,14 @@ static int run(
 		return r;
 	r = capture_import_dump_fd(d->store, fd, argv[0], d->cluster, &o, ret, e);
 	close(fd);
+	/* A Ctrl-C may have ended pg_dump before we looked. */
+	if (r < 0 && replication_stopped(d->o.stop)) {
+		if (!c.reaped) {
+			kill(c.pid, SIGTERM);
+			reap(&c, NULL);
+		}
+		return err_set(e, -EINTR, "stopped: the dump is not kept");
+	}
 	/* What is wrong with the archive is mostly what was wrong with pg_dump. */
 	if (r < 0 && !c.reaped && reap(&c, &why) < 0 &&
 		!(WIFSIGNALED(c.status) && WTERMSIG(c.status) == SIGPIPE))

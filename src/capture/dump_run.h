@@ -4,6 +4,8 @@
  * password goes through its environment. A dump is published only when pg_dump ended with status 0 and its archive is whole. */
 #pragma once
 
+#include <signal.h>
+
 #include "src/base/err.h"
 #include "src/base/log.h"
 #include "src/base/meter.h"
@@ -19,6 +21,8 @@ struct dump_run_options {
 	const char *tags;
 	struct meter *meter;
 	struct log *log;
+	/* Set: pg_dump is ended and waited for, nothing is published, -EINTR. May be NULL. */
+	const volatile sig_atomic_t *stop;
 };
 
 struct dump_run;

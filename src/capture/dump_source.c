@@ -2,19 +2,23 @@
 #include "src/capture/dump_source.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "src/base/buf.h"
 #include "src/capture/dump_inflate.h"
+#include "src/capture/replication.h"
 
 #define MAGIC 4
+#define LOOK_MS 200 /* how often a wait looks at the stop flag; a signal may arrive at another thread */
 
 struct dump_source {
 	int fd;
 	const char *name;
 	struct meter *meter;
+	const volatile sig_atomic_t *stop;
 	struct dump_inflate *in;
 	uint8_t magic[MAGIC]; /* the file's first bytes, given back to its reader */
 	size_t magic_at, magic_len;
@@ -24,11 +28,16 @@ struct dump_source {
 
 static ssize_t read_more(struct dump_source *s, void *p, size_t n, struct err *e)
 {
-	ssize_t got;
+	struct pollfd wait = {.fd = s->fd, .events = POLLIN};
+	ssize_t got = -1;
+	int ready = 0;
 
-	do
-		got = read(s->fd, p, n);
-	while (got < 0 && errno == EINTR);
+	while (!ready || (got < 0 && errno == EINTR)) {
+		if (replication_stopped(s->stop))
+			return err_set(e, -EINTR, "stopped");
+		ready = poll(&wait, 1, s->stop ? LOOK_MS : -1);
+		got = ready > 0 ? read(s->fd, p, n) : -1;
+	}
 	if (got < 0)
 		return err_sys(e, -errno, "%s", s->name);
 	meter_add(s->meter, (uint64_t)got, 0);
@@ -61,7 +70,8 @@ static enum dump_compression kind_of(const uint8_t *p, size_t n)
 	return n >= 4 && !memcmp(p, zstd, 4) ? DUMP_ZSTD : DUMP_NONE;
 }
 
-int dump_source_new(int fd, const char *name, struct meter *meter, struct dump_source **ret, struct err *e)
+int dump_source_new(int fd, const char *name, struct meter *meter, const volatile sig_atomic_t *stop,
+	struct dump_source **ret, struct err *e)
 {
 	struct dump_source *s = calloc(1, sizeof(*s));
 	ssize_t n = 1;
@@ -72,6 +82,7 @@ int dump_source_new(int fd, const char *name, struct meter *meter, struct dump_s
 	s->fd = fd;
 	s->name = name;
 	s->meter = meter;
+	s->stop = stop;
 	for (size_t have = 0; n > 0 && have < MAGIC; have = s->magic_len) {
 		n = read_more(s, s->magic + have, MAGIC - have, e);
 		s->magic_len += n > 0 ? (size_t)n : 0;

@@ -1,6 +1,7 @@
 /* A dump's bytes: out of a descriptor, without the compression around all of it, with a look ahead. */
 #pragma once
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,8 +11,10 @@
 
 struct dump_source;
 
-/* fd stays the caller's. name is for messages and must outlive the result. */
-int dump_source_new(int fd, const char *name, struct meter *meter, struct dump_source **ret, struct err *e);
+/* fd stays the caller's. name is for messages and must outlive the result. Reads end with -EINTR when the flag `stop` (may be
+ * NULL) is set, also while a pipe gives nothing. */
+int dump_source_new(int fd, const char *name, struct meter *meter, const volatile sig_atomic_t *stop,
+	struct dump_source **ret, struct err *e);
 void dump_source_free(struct dump_source *s); /* fine on NULL */
 
 /* The first bytes, up to n, before anything is read; valid until the first read. *whole: there are no more. */

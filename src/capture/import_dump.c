@@ -199,7 +199,7 @@ int capture_import_dump_fd(struct store *s, int fd, const char *name, const char
 					   : clock_now();
 	if (S_ISREG(st.st_mode))
 		meter_total(o->meter, (uint64_t)st.st_size);
-	r = dump_source_new(fd, name, o->meter, &src, e);
+	r = dump_source_new(fd, name, o->meter, o->stop, &src, e);
 	if (!r)
 		r = detect(&im, src, e);
 	if (!r)

@@ -4,6 +4,8 @@
  * blobs/…; of pg_dumpall --globals-only it is globals.sql. See src/README.md, "Dumps". */
 #pragma once
 
+#include <signal.h>
+
 #include "src/base/err.h"
 #include "src/base/log.h"
 #include "src/base/meter.h"
@@ -18,6 +20,7 @@ struct import_dump_options {
 	struct tstamp time;   /* of the dump; sec 0: what the dump says, else its file's time */
 	struct meter *meter;
 	struct log *log;
+	const volatile sig_atomic_t *stop; /* set: -EINTR, and nothing is published. May be NULL */
 	/* Called when all was read and before anything is published; not 0: nothing is, and that is returned. NULL: none. */
 	int (*confirm)(void *arg, struct err *e);
 	void *arg;

@@ -7,6 +7,7 @@
 
 #include "src/base/clean.h"
 #include "src/capture/dump_run.h"
+#include "src/cmd/interrupt.h"
 #include "src/cmd/progress.h"
 #include "src/cmd/tags.h"
 
@@ -33,7 +34,8 @@ static int take(
 }
 
 /* Every database, and the globals; one that fails does not keep the others from being dumped. */
-static int take_all(struct cmd_context *c, struct dump_run *d, struct meter *meter)
+static int take_all(
+	struct cmd_context *c, struct dump_run *d, struct meter *meter, const volatile sig_atomic_t *stop)
 {
 	struct err e = {0};
 	char **names = dump_run_databases(d, &e);
@@ -41,9 +43,11 @@ static int take_all(struct cmd_context *c, struct dump_run *d, struct meter *met
 
 	if (!names)
 		return cmd_fail(c, &e);
-	for (; *names; names++)
+	for (; *names && !*stop; names++)
 		if (take(c, d, meter, *names, false) != CMD_OK)
 			status = CMD_FAILED;
+	if (*stop)
+		return CMD_FAILED;
 	return take(c, d, meter, NULL, true) == CMD_OK ? status : CMD_FAILED;
 }
 
@@ -100,6 +104,7 @@ int cmd_dump(struct cmd_context *c, int argc, char **argv)
 	o.threads = (unsigned)threads;
 	o.tags = tags_text;
 	o.log = c->log;
+	o.stop = interrupt_catch();
 	extra = calloc(c->n_args + 1, sizeof(*extra));
 	if (!extra) {
 		err_sys(&e, -ENOMEM, "dump");
@@ -110,5 +115,5 @@ int cmd_dump(struct cmd_context *c, int argc, char **argv)
 	o.extra = extra;
 	if (dump_run_new(s, c->cluster, &o, &d, &e) < 0)
 		return cmd_fail(c, &e);
-	return all ? take_all(c, d, &meter) : take(c, d, &meter, NULL, false);
+	return all ? take_all(c, d, &meter, o.stop) : take(c, d, &meter, NULL, false);
 }

@@ -90,6 +90,47 @@ assert_fails 1 'late failed with status 3' dump -d bench --pg-dump "$SCRATCH/lat
 assert_fails 1 'of version 9 and cannot dump the server' dump -d bench --pg-dump "$SCRATCH/old"
 assert_fails 1 'cannot be run' dump -d bench --pg-dump "$SCRATCH/nowhere"
 assert_eq "$(count)" "$before" 'snapshots after what failed'
+# Held in the middle of its data: a signal, or the server's death, ends the dump; nothing is published, no pg_dump stays.
+cat >"$SCRATCH/held" <<SH
+#!/bin/bash
+[ "\$1" != --version ] || exec pg_dump --version
+set -o pipefail
+trap 'exit 9' TERM
+echo "\$\$" >"$SCRATCH/held.pid"
+pg_dump "\$@" | { head -c 1000000; touch "$SCRATCH/midway"; while [ -e "$SCRATCH/hold" ]; do sleep 0.05; done; cat; }
+SH
+chmod +x "$SCRATCH/held"
+hold() {
+	rm -f "$SCRATCH/midway"
+	touch "$SCRATCH/hold"
+	PGHOST=${PG_SOCKET[$DATA]} PGPORT=${PG_PORT[$DATA]} PGUSER=postgres "$PGSTRATA" dump -q -r "$REPO" -d bench \
+		--pg-dump "$SCRATCH/held" >/dev/null 2>"$SCRATCH/held.err" &
+	HELD=$!
+	for ((i = 0; i < 600; i++)); do
+		[ ! -e "$SCRATCH/midway" ] || return 0
+		sleep 0.1
+	done
+	fail "the held dump did not begin: $(cat "$SCRATCH/held.err")"
+}
+hold
+kill -TERM "$HELD"
+rm "$SCRATCH/hold"
+status=0
+wait "$HELD" || status=$?
+assert_eq "$status" 1 'status after SIGTERM'
+assert_match "$(cat "$SCRATCH/held.err")" 'stopped: the dump is not kept' 'what is said after SIGTERM'
+[ ! -d "/proc/$(cat "$SCRATCH/held.pid")" ] || fail 'pg_dump was not waited for'
+assert_eq "$(count)" "$before" 'snapshots after SIGTERM'
+hold
+as_postgres "$PG_BIN/pg_ctl" stop -w -s -m immediate -D "$DATA"
+rm "$SCRATCH/hold"
+status=0
+wait "$HELD" || status=$?
+assert_eq "$status" 1 'status after the death of the server'
+assert_match "$(cat "$SCRATCH/held.err")" 'held failed with status 1' 'what is said after the death of the server'
+assert_eq "$(count)" "$before" 'snapshots after the death of the server'
+rm -rf "${PG_SOCKET[$DATA]}"
+pg_start "$DATA" fsync=off
 dump -d 'dbname=bench password=open-sesame' --pg-dump "$SCRATCH/spy" >/dev/null
 assert_ok grep -q -- '-Fc' "$SCRATCH/seen"
 ! grep -q sesame "$SCRATCH/seen" || fail 'the password is in the arguments'

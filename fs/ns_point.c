@@ -27,34 +27,6 @@ void overlay_release(struct overlay *o)
 	*o = (struct overlay){0};
 }
 
-/* For the shell, within single quotes; the server replaces %f and %p before it calls the shell, and %% by %
- * (BuildRestoreCommand, src/common/archive.c; replace_percent_placeholders since 16). */
-static void put_quoted(struct buf *b, const char *text)
-{
-	for (; *text; text++) {
-		if (*text == '\'')
-			buf_printf(b, "'\\''");
-		else if (*text == '%')
-			buf_printf(b, "%%%%");
-		else
-			buf_put_u8(b, (uint8_t)*text);
-	}
-}
-
-/* Status 1 says that there is no such file, and ends recovery or sends it to another timeline. Anything above 125 stops the
- * server (RestoreArchivedFile, src/backend/access/transam/xlogarchive.c): what is there but cannot be copied, or a mount
- * that is gone, must not pass for the end of the WAL. The partial segment is asked for after the whole one, and the whole
- * one again, for the partial goes when it is there. */
-void ns_point_restore_command(struct buf *b, const char *mountpoint, const char *cluster)
-{
-	buf_printf(b, "wal='");
-	put_quoted(b, mountpoint);
-	buf_printf(b, "/%s/wal'; test -d \"$wal\" || exit 200; for f in \"%%f\" \"%%f.partial\" \"%%f\"; do ",
-		cluster);
-	buf_printf(b, "test -e \"$wal/$f\" || continue; cp \"$wal/$f\" \"%%p\" && exit 0; bad=200; done; ");
-	buf_printf(b, "exit ${bad:-1}");
-}
-
 /* An entry of the backup's data directory, or NULL when there is none. */
 static int data_entry(
 	struct fs *fs, const struct pit_point *p, const char *path, struct entry **ret, struct err *e)
@@ -104,8 +76,8 @@ static int make_files(
 {
 	struct overlay_file *signal = &o->files[OVERLAY_SIGNAL], *settings = &o->files[OVERLAY_SETTINGS];
 	_cleanup_(freep) struct entry *version = NULL, *own = NULL;
-	_cleanup_(buf_free) struct buf command = {0}, b = {0};
-	_cleanup_(freep) char *line = NULL, *lines = NULL;
+	_cleanup_(buf_free) struct buf b = {0};
+	_cleanup_(freep) char *command = NULL, *lines = NULL;
 	int r = tree_find(fs->store, &p->backup->root, "data/PG_VERSION", &version, e);
 
 	if (r >= 0)
@@ -116,11 +88,11 @@ static int make_files(
 	put_meta(fs, version, signal);
 	signal->mode = 0600;
 	o->files[OVERLAY_STANDBY].name = "standby.signal";
-	ns_point_restore_command(&command, fs->mountpoint, cluster);
-	line = buf_steal_str(&command);
-	if (!signal->bytes || !line)
+	if (!signal->bytes)
 		return err_set(e, -ENOMEM, "no memory for %s", SETTINGS);
-	r = pit_settings(p, line, &lines, e);
+	r = pit_restore_command(fs->mountpoint, cluster, &command, e);
+	if (r >= 0)
+		r = pit_settings(p, command, PIT_PROMOTE, &lines, e);
 	*settings = *signal;
 	settings->name = SETTINGS;
 	settings->bytes = NULL;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "fs/overlay.h"
-#include "src/base/buf.h"
 #include "src/base/err.h"
 #include "src/pit/pit.h"
 
@@ -12,6 +11,3 @@ struct fs;
  * standby.signal is hidden. `name`: what the directory is called in at/. Release with overlay_release. */
 int ns_point_overlay(struct fs *fs, const char *cluster, const char *name, const struct pit_point *p,
 	struct overlay *ret, struct err *e);
-
-/* Appends the restore_command that reads from the cluster's wal/ in the mount on `mountpoint`. */
-void ns_point_restore_command(struct buf *b, const char *mountpoint, const char *cluster);

@@ -55,10 +55,21 @@ void pit_point_release(struct pit_point *p);
  * Else what could not be read. Release with pit_point_release. */
 int pit_resolve(struct pit *p, const struct target *t, struct pit_point *ret, struct err *e);
 
+/* What the server does when it is there. */
+enum pit_action {
+	PIT_PROMOTE, /* ends recovery, and takes writes */
+	PIT_PAUSE,   /* stays in recovery; queries are answered where hot_standby is on */
+};
+
 /* The settings that recovery to this point takes, ready to be appended to postgresql.auto.conf: restore_command
- * (given, with %f and %p in it), recovery_target…, recovery_target_timeline, recovery_target_action = promote. All
- * values quoted as postgresql.conf wants them. free() *ret. */
-int pit_settings(const struct pit_point *p, const char *restore_command, char **ret, struct err *e);
+ * (given, with %f and %p in it), recovery_target…, recovery_target_timeline, recovery_target_action. All values quoted
+ * as postgresql.conf wants them. free() *ret. */
+int pit_settings(const struct pit_point *p, const char *restore_command, enum pit_action action, char **ret,
+	struct err *e);
+/* The restore_command that reads from the cluster's wal/ in the mount on `mountpoint`. free() *ret. */
+int pit_restore_command(const char *mountpoint, const char *cluster, char **ret, struct err *e);
+/* Appends one line, NAME = 'VALUE', quoted as postgresql.conf wants it. */
+void pit_put_setting(struct buf *b, const char *name, const char *value);
 
 /* One JSON object that tells the point: what at/…/info.json holds and show-target --json prints. Appends to b. */
 int pit_point_json(const struct pit_point *p, unsigned indent, struct buf *b);

@@ -11,7 +11,7 @@
 
 /* name = 'value': quotes and backslashes doubled, line breaks and other control bytes as octal escapes
  * (GUC_scanstr, src/backend/utils/misc/guc-file.l). */
-static void put_setting(struct buf *b, const char *name, const char *value)
+void pit_put_setting(struct buf *b, const char *name, const char *value)
 {
 	buf_printf(b, "%s = '", name);
 	for (const char *s = value; *s; s++) {
@@ -54,7 +54,7 @@ static void clear_other_kinds(struct buf *b, enum target_kind kind)
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
 		if (kinds[i].kind != kind || kind == TARGET_LATEST)
-			put_setting(b, kinds[i].name, "");
+			pit_put_setting(b, kinds[i].name, "");
 }
 
 static void put_target(struct buf *b, const struct target *t)
@@ -68,34 +68,68 @@ static void put_target(struct buf *b, const struct target *t)
 	case TARGET_TIME:
 		micro_text(t->time, "+00", text);
 		*strchr(text, 'T') = ' ';
-		put_setting(b, "recovery_target_time", text);
+		pit_put_setting(b, "recovery_target_time", text);
 		break;
 	case TARGET_LSN:
-		put_setting(b, "recovery_target_lsn", lsn_text(t->lsn, lsn));
+		pit_put_setting(b, "recovery_target_lsn", lsn_text(t->lsn, lsn));
 		break;
 	case TARGET_XID:
 		snprintf(text, sizeof(text), "%u", t->xid);
-		put_setting(b, "recovery_target_xid", text);
+		pit_put_setting(b, "recovery_target_xid", text);
 		break;
 	case TARGET_NAME:
-		put_setting(b, "recovery_target_name", t->name);
+		pit_put_setting(b, "recovery_target_name", t->name);
 		break;
 	}
-	put_setting(b, "recovery_target_inclusive", "true");
+	pit_put_setting(b, "recovery_target_inclusive", "true");
 }
 
-int pit_settings(const struct pit_point *p, const char *restore_command, char **ret, struct err *e)
+int pit_settings(const struct pit_point *p, const char *restore_command, enum pit_action action, char **ret,
+	struct err *e)
 {
 	struct buf b = {0};
 	char tli[16];
 
 	snprintf(tli, sizeof(tli), "%u", p->tli.v);
-	put_setting(&b, "restore_command", restore_command);
+	pit_put_setting(&b, "restore_command", restore_command);
 	put_target(&b, &p->target);
-	put_setting(&b, "recovery_target_timeline", tli);
-	put_setting(&b, "recovery_target_action", "promote");
+	pit_put_setting(&b, "recovery_target_timeline", tli);
+	pit_put_setting(&b, "recovery_target_action", action == PIT_PAUSE ? "pause" : "promote");
 	*ret = buf_steal_str(&b);
 	return *ret ? 0 : err_sys(e, -ENOMEM, "recovery settings");
+}
+
+/* For the shell, within single quotes; the server replaces %f and %p before it calls the shell, and %% by %
+ * (BuildRestoreCommand, src/common/archive.c; replace_percent_placeholders since 16). */
+static void put_quoted(struct buf *b, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '\'')
+			buf_printf(b, "'\\''");
+		else if (*text == '%')
+			buf_printf(b, "%%%%");
+		else
+			buf_put_u8(b, (uint8_t)*text);
+	}
+}
+
+/* Status 1 says that there is no such file, and ends recovery or sends it to another timeline. Anything above 125 stops the
+ * server (RestoreArchivedFile, src/backend/access/transam/xlogarchive.c): what is there but cannot be copied, or a mount
+ * that is gone, must not pass for the end of the WAL. The partial segment is asked for after the whole one, and the whole
+ * one again, for the partial goes when it is there. */
+int pit_restore_command(const char *mountpoint, const char *cluster, char **ret, struct err *e)
+{
+	struct buf b = {0};
+
+	buf_printf(&b, "wal='");
+	put_quoted(&b, mountpoint);
+	buf_printf(&b,
+		"/%s/wal'; test -d \"$wal\" || exit 200; for f in \"%%f\" \"%%f.partial\" \"%%f\"; do ",
+		cluster);
+	buf_printf(&b, "test -e \"$wal/$f\" || continue; cp \"$wal/$f\" \"%%p\" && exit 0; bad=200; done; ");
+	buf_printf(&b, "exit ${bad:-1}");
+	*ret = buf_steal_str(&b);
+	return *ret ? 0 : err_sys(e, -ENOMEM, "restore_command");
 }
 
 /* ---- JSON ---- */

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 
 #include "fs/fs.h"
-#include "fs/ns_point.h"
+#include "src/pit/pit.h"
 #include "store/wal.h"
 #include "store/wal_partial.h"
 #include "tests/unit/store_fixture.h"
@@ -442,14 +442,12 @@ static void put_text(const char *path, const char *text)
 START_TEST(restore_command)
 {
 	char *top = check_tempdir(), mnt[300], wal[400], path[500], got[500], text[10] = "";
-	struct buf b = {0};
 	char *command;
 	FILE *f;
 
 	snprintf(mnt, sizeof(mnt), "%s/%s", top, mounts[_i]);
 	snprintf(got, sizeof(got), "%s/got", top);
-	ns_point_restore_command(&b, mnt, "main");
-	command = buf_steal_str(&b);
+	ck_assert_int_eq(pit_restore_command(mnt, "main", &command, NULL), 0);
 	/* No mount: the server must stop. */
 	ck_assert_int_gt(run_command(command, "SEG", got), 125);
 	ck_assert_int_eq(mkdir(mnt, 0700), 0);

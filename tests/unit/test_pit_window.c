@@ -294,7 +294,11 @@ static void check_settings(struct target t, const char *command, const char *nam
 	unsigned n = 0, targets = 0;
 	bool found = !name, restore = false, tli = false, promote = false;
 
-	fx_ok(pit_settings(&p, command, &text, &e), &e);
+	fx_ok(pit_settings(&p, command, PIT_PAUSE, &text, &e), &e);
+	ck_assert_ptr_nonnull(strstr(text, "\nrecovery_target_action = 'pause'\n"));
+	ck_assert_ptr_null(strstr(text, "promote"));
+	free(text);
+	fx_ok(pit_settings(&p, command, PIT_PROMOTE, &text, &e), &e);
 	for (s = text; *s; n++) {
 		ck_assert_msg(n < 20 && read_setting(&s, names[n], values[n]), "no setting: %s", s);
 		restore |= !strcmp(names[n], "restore_command") && !strcmp(values[n], command);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "src/base/clean.h"
+#include "src/capture/base_publish.h"
 #include "src/capture/import_dump.h"
 #include "src/capture/replication.h"
 
@@ -26,10 +27,11 @@ struct dump_run {
 	const char *cluster;
 	struct dump_run_options o;
 	PGconn *conn;
-	char *conninfo; /* without the password */
-	char *password; /* "PGPASSWORD=…", or NULL */
-	char *program;	/* pg_dump */
-	char *all;	/* pg_dumpall beside it */
+	uint64_t system; /* the server's identifier; 0: it may not be asked */
+	char *conninfo;	 /* without the password */
+	char *password;	 /* "PGPASSWORD=…", or NULL */
+	char *program;	 /* pg_dump */
+	char *all;	 /* pg_dumpall beside it */
 	char **databases;
 };
 
@@ -124,6 +126,18 @@ static int connect_to(struct dump_run *d, struct err *e)
 	explicit_bzero(text, strlen(text));
 	free(text);
 	return r;
+}
+
+/* Whose dumps these are. Not every role may ask, and then the cluster stays unbound. */
+static int identify(struct dump_run *d, struct err *e)
+{
+	PGresult *res = PQexec(d->conn, "SELECT system_identifier FROM pg_catalog.pg_control_system()");
+
+	/* A bigint, as a number without a sign everywhere else (pg_controldata.c). */
+	if (PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1)
+		d->system = (uint64_t)strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	PQclear(res);
+	return d->system ? base_check_identity(d->store, d->cluster, d->system, e) : 0;
 }
 
 /* The major version that a tool says it has: "pg_dump (PostgreSQL) 15.6 (Debian …)". 0: it says none. */
@@ -234,6 +248,8 @@ int dump_run_new(struct store *s, const char *cluster, const struct dump_run_opt
 		PQconninfoFree(given);
 	}
 	r = !given ? -EINVAL : d->conninfo ? connect_to(d, e) : err_sys(e, -ENOMEM, "dump");
+	if (!r)
+		r = identify(d, e);
 	if (!r)
 		r = find_program(d, e);
 	if (r < 0) {
@@ -353,6 +369,7 @@ static int run(
 		.tags = d->o.tags,
 		.meter = d->o.meter,
 		.log = d->o.log,
+		.system = d->system,
 		.stop = d->o.stop,
 		.confirm = reap,
 		.arg = &c};

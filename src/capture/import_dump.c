@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 
 #include "src/base/clean.h"
 #include "src/base/io.h"
+#include "src/capture/base_publish.h"
 #include "src/capture/dump_archive.h"
 #include "src/capture/dump_plain.h"
 #include "src/capture/dump_source.h"
@@ -99,6 +101,16 @@ static int on_known(void *arg, struct err *e)
 		&im->a.tree, e);
 }
 
+/* As late as can be: a binding is for good. */
+static int bind_cluster(const struct import *im, struct err *e)
+{
+	char identity[24];
+	int r = base_check_identity(im->store, im->cluster, im->o->system, e);
+
+	snprintf(identity, sizeof(identity), "%llu", (unsigned long long)im->o->system);
+	return r < 0 ? r : store_bind_cluster(im->store, im->cluster, identity, e);
+}
+
 static int publish(struct import *im, struct snapshot **ret, struct err *e)
 {
 	int r = im->form == FORM_PLAIN ? 0 : dump_archive_texts(&im->a, form_titles[im->form], e);
@@ -112,6 +124,8 @@ static int publish(struct import *im, struct snapshot **ret, struct err *e)
 		r = err_sys(e, -ENOMEM, "%s", im->a.name);
 	if (!r && im->o->confirm)
 		r = im->o->confirm(im->o->arg, e);
+	if (!r && im->o->system)
+		r = bind_cluster(im, e);
 	if (!r)
 		r = dump_tree_publish(im->a.tree, im->snap, e);
 	if (!r)

@@ -136,3 +136,18 @@ assert_ok grep -q -- '-Fc' "$SCRATCH/seen"
 ! grep -q sesame "$SCRATCH/seen" || fail 'the password is in the arguments'
 assert_ok grep -qx open-sesame "$SCRATCH/password"
 assert_ok "$PGSTRATA" verify -q -r "$REPO"
+
+# The cluster's name belongs to the first system that was dumped into it, as far as the server tells.
+OTHER=$SCRATCH/other
+pg_init "$OTHER"
+pg_start "$OTHER" fsync=off
+elsewhere() {
+	PGHOST=${PG_SOCKET[$OTHER]} PGPORT=${PG_PORT[$OTHER]} PGUSER=$1 "$PGSTRATA" dump -q -r "$REPO" -d postgres "${@:2}"
+}
+before=$(count)
+assert_fails 1 'choose another name for it with -c' elsewhere postgres
+assert_eq "$(count)" "$before" 'snapshots after another system'
+assert_ok elsewhere postgres -c other >/dev/null
+pg_sql "$OTHER" -c 'CREATE ROLE simple LOGIN' -c 'REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC'
+assert_ok elsewhere simple -c unbound >/dev/null
+dump -d bench -c unbound >/dev/null

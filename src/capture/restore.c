@@ -101,8 +101,7 @@ static int find_spaces(struct restore *r, const struct dir_ref *root, const char
 	return 0;
 }
 
-/* 0 when the directory is empty or is not there. */
-static int check_empty(const char *dir, struct err *e)
+int restore_check_empty(const char *dir, struct err *e)
 {
 	DIR *stream = opendir(dir);
 	struct dirent *d;
@@ -119,8 +118,7 @@ static int check_empty(const char *dir, struct err *e)
 	return 0;
 }
 
-/* Makes dir, private until it is whole, and what leads there, and opens it. */
-static int open_target(const char *dir, int *ret, struct err *e)
+int restore_open_target(const char *dir, int *ret, struct err *e)
 {
 	_cleanup_(freep) char *parent = strdup(dir);
 	char *slash;
@@ -144,10 +142,10 @@ static int open_target(const char *dir, int *ret, struct err *e)
 /* Everything goes into new or empty directories, different ones, before a byte is written. */
 static int check_targets(const struct restore *r, const char *dir, struct err *e)
 {
-	int ret = check_empty(dir, e);
+	int ret = restore_check_empty(dir, e);
 
 	for (size_t i = 0; i < r->n_spaces && ret == 0; i++)
-		ret = check_empty(r->spaces[i].dir, e);
+		ret = restore_check_empty(r->spaces[i].dir, e);
 	return ret;
 }
 
@@ -179,14 +177,14 @@ static int make_parent(const struct restore *r, const char *dir, const struct me
 
 static int open_targets(struct restore *r, const struct entry *data, const char *dir, int *fds, struct err *e)
 {
-	int ret = open_target(dir, &fds[0], e);
+	int ret = restore_open_target(dir, &fds[0], e);
 
 	if (ret == 0)
 		ret = make_parent(r, dir, &data->meta, e);
 	for (size_t i = 0; i < r->n_spaces && ret == 0; i++) {
 		char *real;
 
-		ret = open_target(r->spaces[i].dir, &fds[i + 1], e);
+		ret = restore_open_target(r->spaces[i].dir, &fds[i + 1], e);
 		if (ret < 0)
 			break;
 		/* The links must lead there from anywhere. */
@@ -199,6 +197,16 @@ static int open_targets(struct restore *r, const struct entry *data, const char 
 	return ret;
 }
 
+int restore_settle(struct restore *r, int ret, struct err *e)
+{
+	pool_drain(r->pool);
+	if (ret < 0 || !atomic_load(&r->failed))
+		return ret;
+	if (e)
+		*e = r->first;
+	return r->first.code ? r->first.code : -EIO;
+}
+
 static int copy_all(
 	struct restore *r, const struct entry *data, const char *dir, const int *fds, struct err *e)
 {
@@ -206,12 +214,7 @@ static int copy_all(
 
 	for (size_t i = 0; i < r->n_spaces && ret == 0; i++)
 		ret = restore_tree(r, fds[i + 1], r->spaces[i].dir, &r->spaces[i].source->dir, false, e);
-	pool_drain(r->pool);
-	if (ret == 0 && atomic_load(&r->failed)) {
-		if (e)
-			*e = r->first;
-		return r->first.code ? r->first.code : -EIO;
-	}
+	ret = restore_settle(r, ret, e);
 	if (ret == 0)
 		ret = restore_dirs(r, fds[0], dir, &data->dir, &data->meta, e);
 	for (size_t i = 0; i < r->n_spaces && ret == 0; i++)
@@ -263,7 +266,17 @@ static int run(struct restore *r, const struct entry *data, const char *dir, str
 	return ret;
 }
 
-static void release(struct restore *r)
+int restore_start(struct restore *r, struct err *e)
+{
+	int ret = pool_new(r->o->threads ? r->o->threads : pool_cpus(), QUEUE, &r->pool);
+
+	if (ret < 0)
+		return err_sys(e, ret, "threads");
+	r->accounts = accounts_new();
+	return r->accounts ? 0 : err_sys(e, -ENOMEM, "restore");
+}
+
+void restore_release(struct restore *r)
 {
 	pool_free(r->pool);
 	accounts_free(r->accounts);
@@ -298,20 +311,12 @@ int capture_restore(struct store *s, const struct snapshot *snap, const char *to
 		ret = find_spaces(&r, &snap->root, dir, e);
 	if (ret == 0)
 		ret = check_targets(&r, dir, e);
-	if (ret == 0) {
-		ret = pool_new(o->threads ? o->threads : pool_cpus(), QUEUE, &r.pool);
-		if (ret < 0)
-			err_sys(e, ret, "threads");
-	}
-	if (ret == 0) {
-		r.accounts = accounts_new();
-		if (!r.accounts)
-			ret = err_sys(e, -ENOMEM, "restore");
-	}
+	if (ret == 0)
+		ret = restore_start(&r, e);
 	if (ret == 0) {
 		meter_total(o->meter, snap->logical_bytes);
 		ret = run(&r, data, dir, e);
 	}
-	release(&r);
+	restore_release(&r);
 	return ret;
 }

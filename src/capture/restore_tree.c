@@ -64,7 +64,8 @@ static void dir_put(struct target_dir *d)
 {
 	if (atomic_fetch_sub(&d->users, 1) != 1)
 		return;
-	close(d->fd);
+	if (d->fd >= 0)
+		close(d->fd);
 	free(d->path);
 	free(d);
 }
@@ -195,11 +196,14 @@ static int copy_range(struct job_file *f, uint64_t off, uint64_t end, struct err
 	return 0;
 }
 
+/* Unless the caller has opened it. */
 static int create(struct job_file *f, struct err *e)
 {
 	const struct content *c = &f->en->file;
 
-	f->fd = openat(f->dir->fd, f->en->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (f->fd < 0)
+		f->fd = openat(
+			f->dir->fd, f->en->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (f->fd < 0 || (!c->inlined && ftruncate(f->fd, (off_t)c->size) < 0))
 		return err_sys(e, -errno, "%s/%s", f->dir->path, f->en->name);
 	return 0;
@@ -335,19 +339,21 @@ static int submit_ranges(struct job_file *f, struct err *e)
 	return r;
 }
 
-static int submit_file(struct restore *r, struct target_dir *d, const struct entry *en, struct err *e)
+/* fd: the file, when it is open already, which becomes ours; or -1. */
+static int submit_file(struct restore *r, struct target_dir *d, const struct entry *en, int fd, struct err *e)
 {
 	struct job_file *f = calloc(1, sizeof(*f));
 
-	if (!f)
-		return err_sys(e, -ENOMEM, "%s/%s", d->path, en->name);
-	f->en = entry_dup(en);
-	if (!f->en) {
+	if (f)
+		f->en = entry_dup(en);
+	if (!f || !f->en) {
 		free(f);
+		if (fd >= 0)
+			close(fd);
 		return err_sys(e, -ENOMEM, "%s/%s", d->path, en->name);
 	}
 	f->r = r;
-	f->fd = -1;
+	f->fd = fd;
 	f->dir = dir_get(d);
 	find_owner(r, &en->meta, &f->uid, &f->gid);
 	if (en->file.size > RANGE_BYTES && !en->file.inlined)
@@ -428,7 +434,7 @@ static int copy_entry(void *arg, const struct entry *en)
 	}
 	switch (en->type) {
 	case ENTRY_FILE:
-		return submit_file(l->r, l->dir, en, l->e);
+		return submit_file(l->r, l->dir, en, -1, l->e);
 	case ENTRY_DIR:
 		return copy_dir(l, en);
 	case ENTRY_SYMLINK:
@@ -437,37 +443,67 @@ static int copy_entry(void *arg, const struct entry *en)
 	return err_set(l->e, -EBADMSG, "%s/%s has an unknown type", l->dir->path, en->name);
 }
 
-/* Takes fd. */
-static int copy_level(struct restore *r, int fd, const char *path, const struct dir_ref *tree, unsigned depth,
-	bool is_data, bool in_tblspc, struct err *e)
+/* Takes fd, which may be -1 when no files are to be made in it. */
+static int dir_open(int fd, const char *path, struct target_dir **ret, struct err *e)
 {
 	struct target_dir *d = calloc(1, sizeof(*d));
-	struct level l = {
-		.r = r, .dir = d, .depth = depth, .is_data = is_data, .in_tblspc = in_tblspc, .e = e};
-	int ret;
 
 	if (d)
 		d->path = strdup(path);
 	if (!d || !d->path) {
 		free(d);
-		close(fd);
+		if (fd >= 0)
+			close(fd);
 		return err_sys(e, -ENOMEM, "%s", path);
 	}
 	d->fd = fd;
 	atomic_store(&d->users, 1);
+	*ret = d;
+	return 0;
+}
+
+/* Takes fd. */
+static int copy_level(struct restore *r, int fd, const char *path, const struct dir_ref *tree, unsigned depth,
+	bool is_data, bool in_tblspc, struct err *e)
+{
+	struct target_dir *d = NULL;
+	struct level l = {.r = r, .depth = depth, .is_data = is_data, .in_tblspc = in_tblspc, .e = e};
+	int ret = dir_open(fd, path, &d, e);
+
+	if (ret < 0)
+		return ret;
+	l.dir = d;
 	ret = tree_walk(r->s, tree, 0, copy_entry, &l, e);
 	dir_put(d);
 	return ret;
 }
 
+static int dup_fd(int fd, const char *path, int *ret, struct err *e)
+{
+	*ret = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return *ret < 0 ? err_sys(e, -errno, "%s", path) : 0;
+}
+
 int restore_tree(
 	struct restore *r, int fd, const char *path, const struct dir_ref *tree, bool is_data, struct err *e)
 {
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	int own, ret = dup_fd(fd, path, &own, e);
 
-	if (own < 0)
-		return err_sys(e, -errno, "%s", path);
-	return copy_level(r, own, path, tree, 0, is_data, false, e);
+	return ret < 0 ? ret : copy_level(r, own, path, tree, 0, is_data, false, e);
+}
+
+int restore_into(struct restore *r, int fd, const char *dir, const struct entry *en, struct err *e)
+{
+	struct target_dir *d = NULL;
+	int own, ret = dir_open(-1, dir, &d, e);
+
+	if (ret < 0)
+		return ret;
+	ret = dup_fd(fd, dir, &own, e);
+	if (!ret)
+		ret = submit_file(r, d, en, own, e);
+	dir_put(d);
+	return ret;
 }
 
 struct dir_level {

@@ -1,4 +1,4 @@
-/* pgstrata restore: a base backup copied out, without a mount. */
+/* pgstrata restore: a base backup or a dump copied out, without a mount. */
 #include "src/cmd/cmd.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include "src/base/clean.h"
 #include "src/base/clock.h"
 #include "src/capture/restore.h"
+#include "src/capture/restore_dump.h"
 #include "src/cmd/progress.h"
 
 CLEANUP_DEFINE(struct store, store_free)
@@ -54,32 +55,87 @@ static int parse_maps(
 	return CMD_OK;
 }
 
-static int restore(struct cmd_context *c, const struct cmd_usage *u, struct restore_options *o)
+/* Which snapshot is meant: the newest dump of a database, the newest base backup, or the one of that id, whatever its kind. */
+static int choose(struct store *s, const char *cluster, const char *id, enum snapshot_kind kind,
+	const char *database, struct snapshot **ret, struct err *e)
+{
+	_cleanup_(snapshot_list_free) struct snapshot_list l = {0};
+	bool latest = !strcmp(id, "latest");
+	int r;
+
+	if (!database)
+		return snapshot_resolve(s, cluster, !kind && latest ? SNAPSHOT_BASE : kind, id, ret, e);
+	r = snapshot_list(s, cluster, SNAPSHOT_DUMP, &l, e);
+	for (size_t i = l.n; !r && i-- > 0;) {
+		_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
+		const struct property *p;
+
+		if (!latest && strcmp(id, l.refs[i].id) != 0)
+			continue;
+		r = snapshot_load(s, cluster, SNAPSHOT_DUMP, l.refs[i].id, &snap, e);
+		if (r < 0)
+			return r;
+		p = snapshot_get(snap, "database");
+		if (p && p->type == PROPERTY_TEXT && !strcmp(p->text, database)) {
+			*ret = MOVE(snap);
+			return 0;
+		}
+	}
+	return r < 0 ? r
+		     : err_set(e, -ENOENT,
+			       "cluster \"%s\" has no dump %s of database \"%s\" (see: pgstrata list)",
+			       cluster, id, database);
+}
+
+/* What is wanted of a restore, from the command line. */
+struct wish {
+	struct restore_options o;
+	enum snapshot_kind kind;
+	const char *database;
+};
+
+static void print_done(
+	const struct cmd_context *c, const struct snapshot *snap, const char *path, uint64_t began)
+{
+	char size[SIZE_TEXT];
+	double took = (double)(clock_mono_ns() - began) / 1e9;
+
+	if (!c->env.out_tty)
+		return;
+	if (snap->kind == SNAPSHOT_BASE)
+		printf("Restored %s/%s to %s: %s in %llu files, %.1f s.\nNext: pg_ctl start -D %s\n",
+			snap->cluster, snap->id, path, cmd_size_text(snap->logical_bytes, size),
+			(unsigned long long)snap->files, took, path);
+	else
+		printf("Restored %s/%s to %s, %.1f s.\n", snap->cluster, snap->id, path, took);
+}
+
+static int restore(struct cmd_context *c, const struct cmd_usage *u, struct wish *w)
 {
 	_cleanup_(store_freep) struct store *s = NULL;
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
+	_cleanup_(freep) char *path = NULL;
 	uint64_t began = clock_mono_ns();
 	struct progress *p;
 	struct err e = {0};
 	int r, status = cmd_open_store(c, u, 0, c->log, &s);
-	char size[SIZE_TEXT];
 
 	if (status != CMD_OK)
 		return status;
-	if (snapshot_resolve(s, c->cluster, SNAPSHOT_BASE, c->args[0], &snap, &e) < 0)
+	if (choose(s, c->cluster, c->args[0], w->kind, w->database, &snap, &e) < 0)
 		return cmd_fail(c, &e);
-	p = progress_start(c, "restoring", o->meter);
-	r = capture_restore(s, snap, c->args[1], o, &e);
+	if (snap->kind != SNAPSHOT_BASE && w->o.n_maps)
+		return cmd_usage_error(c, u, "--map is for base backups, and %s is a dump", snap->id);
+	p = progress_start(c, "restoring", w->o.meter);
+	r = snap->kind == SNAPSHOT_BASE ? capture_restore(s, snap, c->args[1], &w->o, &e)
+					: capture_restore_dump(s, snap, c->args[1], &w->o, &path, &e);
 	progress_stop(p);
 	if (r < 0) {
-		if (atomic_load(&o->meter->done))
+		if (snap->kind == SNAPSHOT_BASE && atomic_load(&w->o.meter->done))
 			err_wrap(&e, r, "restore of %s stopped, %s is incomplete", snap->id, c->args[1]);
 		return cmd_fail(c, &e);
 	}
-	if (c->env.out_tty)
-		printf("Restored %s/%s to %s: %s in %llu files, %.1f s.\nNext: pg_ctl start -D %s\n",
-			snap->cluster, snap->id, c->args[1], cmd_size_text(snap->logical_bytes, size),
-			(unsigned long long)snap->files, (double)(clock_mono_ns() - began) / 1e9, c->args[1]);
+	print_done(c, snap, path ? path : c->args[1], began);
 	return CMD_OK;
 }
 
@@ -87,7 +143,14 @@ int cmd_restore(struct cmd_context *c, int argc, char **argv)
 {
 	struct cmd_list map_texts = {0};
 	uint64_t threads = 0;
+	const char *kind_text = NULL;
+	struct meter meter = {0};
+	struct wish w = {.o = {.owners = c->env.root, .meter = &meter}};
 	const struct cmd_option options[] = {
+		{"database", 0, "NAME", OPTION_TEXT, &w.database,
+			"a dump of this database; \"latest\" is its newest"},
+		{"kind", 'k', "KIND", OPTION_TEXT, &kind_text,
+			"base, dump or globals (default for \"latest\": base)"},
 		{"map", 'm', "OID=DIR", OPTION_LIST, &map_texts,
 			"where a tablespace goes (default: DIR.tablespaces/OID);\nmay be given several "
 			"times"},
@@ -96,36 +159,46 @@ int cmd_restore(struct cmd_context *c, int argc, char **argv)
 	};
 	const struct cmd_usage usage = {
 		.verb = "restore",
-		.args = "ID DIR",
+		.args = "ID DEST",
 		.min_args = 2,
 		.max_args = 2,
 		.takes = TAKES_CLUSTER,
-		.about = "Copies a base backup out, in parallel. DIR becomes the data directory itself; it "
-			 "is made, or\n"
-			 "must be empty. ID is as in \"pgstrata list\", or \"latest\". When the command is "
-			 "done,\n"
-			 "everything is on stable storage. When it is interrupted, DIR is incomplete: remove "
-			 "it.",
-		.example = "  pgstrata restore -r /srv/pgstrata latest /var/lib/postgresql/15/restored",
+		.about = "Copies a base backup or a dump out, in parallel. A base backup's DEST becomes the "
+			 "data "
+			 "directory\n"
+			 "itself; it is made, or must be empty. So is that of a dump in directory format. "
+			 "Any other "
+			 "dump, and\n"
+			 "globals, become the file DEST, or a file in it when it is a directory; nothing is "
+			 "overwritten.\n"
+			 "ID is as in \"pgstrata list\", or \"latest\". When the command is done, everything "
+			 "is on "
+			 "stable\n"
+			 "storage. When it is interrupted, a directory is incomplete: remove it.",
+		.example = "  pgstrata restore -r /srv/pgstrata latest /var/lib/postgresql/15/restored\n"
+			   "  pgstrata restore -r /srv/pgstrata --database shop latest /var/tmp/shop.pgdump",
 		.options = options,
 	};
 	_cleanup_(freep) struct restore_map *maps = NULL;
-	struct meter meter = {0};
-	struct restore_options o = {.owners = c->env.root, .meter = &meter};
 	int status;
 
 	if (!cmd_parse(c, &usage, argc, argv)) {
 		cmd_list_free(&map_texts);
 		return c->status;
 	}
+	w.kind = kind_text ? snapshot_kind_of(kind_text) : 0;
 	status = threads > 1024 ? cmd_usage_error(c, &usage, "--threads must be from 1 to 1024")
 				: parse_maps(c, &usage, &map_texts, &maps);
+	if (status == CMD_OK && kind_text && !w.kind)
+		status = cmd_usage_error(c, &usage, "--kind: there is no kind \"%s\"", kind_text);
+	if (status == CMD_OK && w.database && w.kind && w.kind != SNAPSHOT_DUMP)
+		status = cmd_usage_error(c, &usage, "--database is for dumps");
 	if (status == CMD_OK) {
-		o.threads = (unsigned)threads;
-		o.maps = maps;
-		o.n_maps = map_texts.n;
-		o.log = c->log;
-		status = restore(c, &usage, &o);
+		w.o.threads = (unsigned)threads;
+		w.o.maps = maps;
+		w.o.n_maps = map_texts.n;
+		w.o.log = c->log;
+		status = restore(c, &usage, &w);
 	}
 	cmd_list_free(&map_texts);
 	return status;

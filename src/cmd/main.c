@@ -26,7 +26,7 @@ static const struct verb verbs[] = {
 	{"status", cmd_status, "", "health: last backup, last WAL, gaps, window"},
 	{"mount", cmd_mount, "MNT", "shows the repository as a directory"},
 	{"umount", cmd_umount, "MNT", "takes the mount away"},
-	{"restore", cmd_restore, "ID DIR", "copies a base backup out, in parallel"},
+	{"restore", cmd_restore, "ID DEST", "copies a base backup or a dump out, in parallel"},
 	{"verify", cmd_verify, "", "checks that everything is there and sound"},
 	{"repair", cmd_repair, "", "saves what can be saved after damage"},
 	{"prune", cmd_prune, "", "removes what retention does not keep, and collects the rest"},

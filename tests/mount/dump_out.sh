@@ -1,0 +1,74 @@
+#!/bin/bash
+# Dumps of every format and globals written out with restore: the same bytes as in the mount, whole or not at all, and
+# never over something else.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+need_root
+scratch_new dump-out
+pkg_install_postgres
+REPO=$SCRATCH/repo
+MNT=$SCRATCH/mnt
+DATA=$SCRATCH/data
+IN=$SCRATCH/in
+OUT=$SCRATCH/out
+mkdir -m 777 "$IN" "$OUT"
+"$PGSTRATA" init -r "$REPO" >/dev/null
+pg_init "$DATA"
+pg_start "$DATA"
+pg_sql "$DATA" <<'SQL'
+CREATE TABLE big AS SELECT i, md5(i::text) AS m, repeat('x', i % 50) AS pad FROM generate_series(1, 300000) i;
+CREATE TABLE small AS SELECT 1 AS one;
+SQL
+pg_run "$DATA" pg_dump -Fc -f "$IN/custom" postgres
+pg_run "$DATA" pg_dump -Fd -f "$IN/directory" postgres
+pg_run "$DATA" pg_dump -Ft -f "$IN/tar" postgres
+pg_run "$DATA" pg_dump -f "$IN/plain" postgres
+pg_run "$DATA" pg_dumpall --globals-only -f "$IN/globals"
+pg_stop "$DATA"
+declare -A id
+for name in custom directory tar plain; do
+	id[$name]=$("$PGSTRATA" import dump -q -r "$REPO" --database "$name" "$IN/$name")
+done
+globals=$("$PGSTRATA" import dump -q -r "$REPO" "$IN/globals")
+mount_start "$REPO" "$MNT"
+
+out() {
+	"$PGSTRATA" restore -q -r "$REPO" "$@"
+}
+# As a file of that name, and into a directory.
+for name in custom tar plain; do
+	at=$(echo "$MNT/main/dumps/$name/latest"/dump.*)
+	assert_ok out --database "$name" "${id[$name]}" "$OUT/$name"
+	assert_ok cmp "$at" "$OUT/$name"
+	assert_eq "$(stat -c '%a %Y' "$OUT/$name")" "600 $(stat -c %Y "$at")" "mode and time of $name"
+	assert_ok out --database "$name" latest "$OUT"
+	assert_ok cmp "$at" "$OUT/${at##*/}"
+done
+assert_ok cmp "$IN/plain" "$OUT/plain"
+assert_ok out --database directory latest "$OUT/directory"
+assert_ok diff -r "$MNT/main/dumps/directory/latest/dump.dir" "$OUT/directory"
+assert_ok out --kind globals "$globals" "$OUT/globals"
+assert_ok cmp "$IN/globals" "$OUT/globals"
+assert_ok diff <(pg_restore -l "$IN/custom" | grep -v '^;') <(pg_restore -l "$OUT/custom" | grep -v '^;')
+(cd "$OUT" && assert_ok out --database plain latest here && assert_ok cmp "$IN/plain" here)
+
+# Refused, with nothing changed.
+before=$(find "$OUT" -type f -exec sha256sum {} + | sort | sha256sum)
+assert_fails 1 'exists already' out --database custom latest "$OUT/custom"
+assert_fails 1 'exists already' out --database custom latest "$OUT"
+assert_fails 1 'is not empty' out --database directory latest "$OUT/directory"
+assert_fails 1 'no dump .* of database "nix"' out --database nix latest "$OUT/new"
+assert_fails 1 'no snapshot 2001' out 2001-01-01T00-00-00Z "$OUT/new"
+assert_fails 1 'No such file or directory' out --database custom latest "$OUT/none/new"
+assert_fails 2 'no kind' out --kind nix latest "$OUT/new"
+assert_fails 2 'for dumps' out --kind base --database custom latest "$OUT/new"
+assert_fails 2 'for base backups' out --kind dump --map 1=/x latest "$OUT/new"
+assert_eq "$(find "$OUT" -type f -exec sha256sum {} + | sort | sha256sum)" "$before" 'what was there'
+
+# A full disk leaves no file behind.
+mkdir "$SCRATCH/full"
+mount -t tmpfs -o size=4M none "$SCRATCH/full"
+cleanup_push umount "$SCRATCH/full"
+assert_fails 1 'No space left on device' out --database custom latest "$SCRATCH/full/dump"
+assert_eq "$(ls -A "$SCRATCH/full")" '' 'what a full disk has'

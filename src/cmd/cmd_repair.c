@@ -2,6 +2,7 @@
 #include "src/cmd/cmd.h"
 
 #include "src/base/clean.h"
+#include "src/cmd/finding.h"
 #include "src/cmd/interrupt.h"
 #include "src/cmd/progress.h"
 #include "store/repair.h"
@@ -11,13 +12,8 @@ CLEANUP_DEFINE(struct store, store_free)
 static void on_finding(void *arg, const struct verify_finding *f)
 {
 	(void)arg;
-	if (f->kind != VERIFY_LOST)
-		return;
-	printf("lost: %s/%s/%s%s%s", f->cluster, f->snapshot_kind, f->snapshot, *f->path ? ": " : "",
-		f->path);
-	if (f->to)
-		printf(", bytes %llu to %llu", (unsigned long long)f->from, (unsigned long long)f->to - 1);
-	printf(": %s\n", f->why);
+	if (f->kind == VERIFY_LOST)
+		finding_print(f);
 }
 
 static void print_report(const struct repair_report *r, bool deleted)

@@ -10,6 +10,7 @@
 #include "src/base/clean.h"
 #include "src/base/clock.h"
 #include "src/base/io.h"
+#include "src/cmd/finding.h"
 #include "src/cmd/interrupt.h"
 #include "src/cmd/progress.h"
 #include "src/pit/pit.h"
@@ -94,28 +95,6 @@ bad:
 	return err_set(e, -EINVAL, "\"%s\" is no share; say 5%% or 1/7", text);
 }
 
-static void print_finding(const struct verify_finding *f)
-{
-	switch (f->kind) {
-	case VERIFY_OBJECT:
-		printf("damaged: %s%s%s: %s\n", f->object, f->chunk ? ": chunk " : "",
-			f->chunk ? f->chunk : "", f->why);
-		break;
-	case VERIFY_LOST:
-		printf("lost: %s/%s/%s%s%s", f->cluster, f->snapshot_kind, f->snapshot, *f->path ? ": " : "",
-			f->path);
-		if (f->to)
-			printf(", bytes %llu to %llu", (unsigned long long)f->from,
-				(unsigned long long)f->to - 1);
-		printf(": %s\n", f->why);
-		break;
-	case VERIFY_UNUSED:
-		printf("damaged, not needed: %s%s%s: %s\n", f->object, f->chunk ? "chunk " : "",
-			f->chunk ? f->chunk : "", f->why);
-		break;
-	}
-}
-
 static json_t *finding_json(const struct verify_finding *f)
 {
 	json_t *o = f->kind == VERIFY_LOST
@@ -138,7 +117,7 @@ static void on_finding(void *arg, const struct verify_finding *f)
 	json_t *to = f->kind == VERIFY_OBJECT ? r->damaged : f->kind == VERIFY_LOST ? r->lost : r->unused;
 
 	if (!r->damaged)
-		print_finding(f);
+		finding_print(f);
 	else if (json_array_append_new(to, finding_json(f)) < 0)
 		r->bad = true;
 }

@@ -113,11 +113,32 @@ int dump_archive_texts(struct dump_archive *a, const char *format, struct err *e
 	return r;
 }
 
+static int cmp_views(const void *a, const void *b)
+{
+	const struct dump_view *x = *(const struct dump_view *const *)a,
+			       *y = *(const struct dump_view *const *)b;
+	int r = strcmp(x->path, y->path);
+
+	return r ? r : (x > y) - (x < y);
+}
+
 int dump_archive_views(struct dump_archive *a, struct err *e)
 {
-	int r = 0;
+	_cleanup_(freep) const struct dump_view **by = calloc(a->n_views + 1, sizeof(*by));
+	int r = by ? 0 : err_sys(e, -ENOMEM, "%s", a->name);
 
 	for (size_t i = 0; i < a->n_views && !r; i++)
-		r = dump_tree_view(a->tree, a->views[i].path, &a->views[i].part, e);
+		by[i] = &a->views[i];
+	if (!r)
+		qsort(by, a->n_views, sizeof(*by), cmp_views);
+	/* With --load-via-partition-root the rows of each partition come as the root's: one file has all of them. */
+	for (size_t i = 0; i < a->n_views && !r;) {
+		_cleanup_(dump_file_release) struct dump_file f = {0};
+		const char *path = by[i]->path;
+
+		for (; i < a->n_views && !strcmp(by[i]->path, path); i++)
+			dump_file_part(&f, &by[i]->part, false);
+		r = dump_tree_file(a->tree, path, &f, e);
+	}
 	return r;
 }

@@ -19,15 +19,20 @@ pg_start "$DATA"
 pg_sql "$DATA" <<'SQL'
 CREATE TABLE big AS SELECT i, md5(i::text) AS m, repeat('x', i % 50) AS pad FROM generate_series(1, 300000) i;
 CREATE TABLE small AS SELECT 1 AS one;
+CREATE TABLE part (k int) PARTITION BY RANGE (k);
+CREATE TABLE part_a PARTITION OF part FOR VALUES FROM (0) TO (10);
+CREATE TABLE part_b PARTITION OF part DEFAULT;
+INSERT INTO part SELECT generate_series(0, 19);
 SQL
 pg_run "$DATA" pg_dump -Fc -f "$IN/custom" postgres
 pg_run "$DATA" pg_dump -Fd -f "$IN/directory" postgres
 pg_run "$DATA" pg_dump -Ft -f "$IN/tar" postgres
 pg_run "$DATA" pg_dump -f "$IN/plain" postgres
+pg_run "$DATA" pg_dump --load-via-partition-root -f "$IN/root" postgres
 pg_run "$DATA" pg_dumpall --globals-only -f "$IN/globals"
 pg_stop "$DATA"
 declare -A id
-for name in custom directory tar plain; do
+for name in custom directory tar plain root; do
 	id[$name]=$("$PGSTRATA" import dump -q -r "$REPO" --database "$name" "$IN/$name")
 done
 globals=$("$PGSTRATA" import dump -q -r "$REPO" "$IN/globals")
@@ -52,6 +57,10 @@ assert_ok out --kind globals "$globals" "$OUT/globals"
 assert_ok cmp "$IN/globals" "$OUT/globals"
 assert_ok diff <(pg_restore -l "$IN/custom" | grep -v '^;') <(pg_restore -l "$OUT/custom" | grep -v '^;')
 (cd "$OUT" && assert_ok out --database plain latest here && assert_ok cmp "$IN/plain" here)
+
+# Rows of several partitions that come as the root's are one file.
+assert_eq "$(sort -n "$MNT/main/dumps/root/latest/tables/public.part.copy" | paste -sd ' ')" "$(seq -s ' ' 0 19)" 'rows of part'
+assert_ok cmp "$IN/root" "$MNT/main/dumps/root/latest/dump.sql"
 
 # Refused, with nothing changed.
 before=$(find "$OUT" -type f -exec sha256sum {} + | sort | sha256sum)

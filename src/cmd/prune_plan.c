@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/base/clean.h"
+#include "src/pit/pit.h"
 #include "store/wal_partial.h"
 
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
@@ -59,16 +60,6 @@ static uint32_t number_of(const struct snapshot *s, const char *key)
 	return p && p->type == PROPERTY_NUMBER && p->number <= UINT32_MAX ? (uint32_t)p->number : 0;
 }
 
-static struct lsn lsn_of(const struct snapshot *s, const char *key)
-{
-	const struct property *p = snapshot_get(s, key);
-	struct lsn l = {0};
-
-	if (p && p->type == PROPERTY_TEXT)
-		lsn_parse(p->text, strlen(p->text), &l);
-	return l;
-}
-
 /* 1: it is gone by now. */
 static int load_item(struct store *s, struct prune_plan *p, const struct snapshot_ref *ref,
 	struct retention_item *i, struct err *e)
@@ -86,8 +77,8 @@ static int load_item(struct store *s, struct prune_plan *p, const struct snapsho
 	}
 	i->stop = snap->stop;
 	i->tli = (struct tli){number_of(snap, "timeline")};
-	i->start_lsn = lsn_of(snap, "start_lsn");
-	i->stop_lsn = lsn_of(snap, "stop_lsn");
+	i->start_lsn = pit_lsn_of(snap, "start_lsn");
+	i->stop_lsn = pit_lsn_of(snap, "stop_lsn");
 	i->segment_size = number_of(snap, "wal_segment_size");
 	r = text_of(p, snap, "database", &i->database);
 	if (!r)

@@ -30,6 +30,9 @@ int pit_new(struct store *s, const char *cluster, struct log *log, struct pit **
 void pit_free(struct pit *p); /* fine on NULL */
 CLEANUP_DEFINE(struct pit, pit_free)
 
+/* A property of a base backup that is a position ("start_lsn", "stop_lsn"); 0 when it has none. */
+struct lsn pit_lsn_of(const struct snapshot *s, const char *key);
+
 /* How a moment is reached. */
 struct pit_point {
 	struct target target;	 /* as asked, with the timeline filled in */

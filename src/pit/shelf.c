@@ -1,5 +1,6 @@
 /* The shelf: makes inventories of what the store names, and keeps what need not be read twice. See inventory.h. */
 #include "src/pit/inventory.h"
+#include "src/pit/pit.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -264,7 +265,7 @@ static uint64_t number_of(const struct snapshot *s, const char *key)
 	return p->type == PROPERTY_TEXT ? strtoull(p->text, NULL, 10) : p->number;
 }
 
-static struct lsn lsn_of(const struct snapshot *s, const char *key)
+struct lsn pit_lsn_of(const struct snapshot *s, const char *key)
 {
 	const struct property *p = snapshot_get(s, key);
 	struct lsn l = {0};
@@ -297,8 +298,8 @@ static int load_backup(struct shelf *f, const char *id, const struct backup **re
 	size = number_of(snap, "wal_segment_size");
 	*b = (struct backup){.snap = snap,
 		.tli = {(uint32_t)number_of(snap, "timeline")},
-		.start = lsn_of(snap, "start_lsn"),
-		.stop = lsn_of(snap, "stop_lsn"),
+		.start = pit_lsn_of(snap, "start_lsn"),
+		.stop = pit_lsn_of(snap, "stop_lsn"),
 		.pg_major = (unsigned)number_of(snap, "pg_version"),
 		.segment_size = size <= UINT32_MAX && wal_segsize_ok((uint32_t)size) ? (uint32_t)size : 0,
 		.own_wal = number_of(snap, "wal_included")};

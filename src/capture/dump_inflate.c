@@ -8,6 +8,8 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "src/capture/late.h"
+
 #define BLOCK (64u << 10)
 #define ANY_WRAPPER (15 + 32) /* inflateInit2: the largest window, zlib or gzip by its head */
 
@@ -56,6 +58,9 @@ static int start_archive(struct dump_inflate *d, struct err *e)
 	struct archive_entry *en;
 	int r;
 
+	r = late_libarchive(e);
+	if (r < 0)
+		return r;
 	d->a = archive_read_new();
 	if (!d->a)
 		return err_sys(e, -ENOMEM, "%s", d->name);

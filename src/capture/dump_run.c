@@ -15,6 +15,7 @@
 #include "src/base/clean.h"
 #include "src/capture/base_publish.h"
 #include "src/capture/import_dump.h"
+#include "src/capture/late.h"
 #include "src/capture/replication.h"
 
 #define NEWEST_MAJOR 30 /* where newer tools are looked for ends */
@@ -235,6 +236,8 @@ int dump_run_new(struct store *s, const char *cluster, const struct dump_run_opt
 	PQconninfoOption *given;
 	int r = check_extra(o->extra, e);
 
+	if (r >= 0)
+		r = late_libpq(e);
 	if (!d || r < 0) {
 		free(d);
 		return r < 0 ? r : err_sys(e, -ENOMEM, "dump");

@@ -13,6 +13,7 @@
 #include <libpq-fe.h>
 
 #include "src/base/fault.h"
+#include "src/capture/late.h"
 #include "src/capture/replication_priv.h"
 
 #define TIMEOUT_S 60
@@ -355,8 +356,10 @@ static int start(struct replication *c, struct err *e)
 	const struct replication_options *o = &c->options;
 	PQconninfoOption *given = NULL;
 	struct settings s = {0};
-	int r;
+	int r = late_libpq(e);
 
+	if (r < 0)
+		return r;
 	if (o->conninfo) {
 		/* libpq's own text would repeat pieces of it, and they may be secret. */
 		given = PQconninfoParse(o->conninfo, NULL);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "src/base/clean.h"
+#include "src/capture/late.h"
 #include "src/capture/unpack.h"
 
 #define END_BYTES \
@@ -306,6 +307,9 @@ int tar_read_source(const struct tar_source *src, const char *name, const struct
 	t->o = o;
 	t->ops = ops;
 	t->arg = arg;
+	r = late_libarchive(e);
+	if (r < 0)
+		goto out;
 	t->a = archive_read_new();
 	if (!t->a || archive_read_support_format_tar(t->a) != ARCHIVE_OK ||
 		(o->unmarked && archive_read_support_format_empty(t->a) != ARCHIVE_OK)) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "src/base/io.h"
+#include "src/capture/late.h"
 
 #define BLOCK (256u << 10)
 
@@ -86,7 +87,10 @@ static int failed(struct unpack *u, struct err *e)
 static int start_filters(struct unpack *u, struct err *e)
 {
 	struct archive_entry *entry;
+	int r = late_libarchive(e);
 
+	if (r < 0)
+		return r;
 	u->a = archive_read_new();
 	if (!u->a)
 		return err_sys(e, -ENOMEM, "%s", u->name);

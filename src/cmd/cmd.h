@@ -36,6 +36,7 @@
 #define CMD_OK 0
 #define CMD_FAILED 1
 #define CMD_USAGE 2
+#define CMD_DIFFERENT 3 /* diff: it was done, and there are differences */
 
 enum cmd_option_type {
 	OPTION_FLAG,	 /* target: bool *, set to true */
@@ -150,6 +151,7 @@ int cmd_dump(struct cmd_context *c, int argc, char **argv);
 int cmd_import(struct cmd_context *c, int argc, char **argv);
 int cmd_list(struct cmd_context *c, int argc, char **argv);
 int cmd_show(struct cmd_context *c, int argc, char **argv);
+int cmd_diff(struct cmd_context *c, int argc, char **argv);
 int cmd_restore(struct cmd_context *c, int argc, char **argv);
 int cmd_mount(struct cmd_context *c, int argc, char **argv);
 int cmd_umount(struct cmd_context *c, int argc, char **argv);

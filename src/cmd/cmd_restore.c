@@ -9,6 +9,7 @@
 #include "src/base/clock.h"
 #include "src/capture/restore.h"
 #include "src/capture/restore_dump.h"
+#include "src/cmd/choose.h"
 #include "src/cmd/progress.h"
 
 CLEANUP_DEFINE(struct store, store_free)
@@ -55,38 +56,6 @@ static int parse_maps(
 	return CMD_OK;
 }
 
-/* Which snapshot is meant: the newest dump of a database, the newest base backup, or the one of that id, whatever its kind. */
-static int choose(struct store *s, const char *cluster, const char *id, enum snapshot_kind kind,
-	const char *database, struct snapshot **ret, struct err *e)
-{
-	_cleanup_(snapshot_list_free) struct snapshot_list l = {0};
-	bool latest = !strcmp(id, "latest");
-	int r;
-
-	if (!database)
-		return snapshot_resolve(s, cluster, !kind && latest ? SNAPSHOT_BASE : kind, id, ret, e);
-	r = snapshot_list(s, cluster, SNAPSHOT_DUMP, &l, e);
-	for (size_t i = l.n; !r && i-- > 0;) {
-		_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
-		const struct property *p;
-
-		if (!latest && strcmp(id, l.refs[i].id) != 0)
-			continue;
-		r = snapshot_load(s, cluster, SNAPSHOT_DUMP, l.refs[i].id, &snap, e);
-		if (r < 0)
-			return r;
-		p = snapshot_get(snap, "database");
-		if (p && p->type == PROPERTY_TEXT && !strcmp(p->text, database)) {
-			*ret = MOVE(snap);
-			return 0;
-		}
-	}
-	return r < 0 ? r
-		     : err_set(e, -ENOENT,
-			       "cluster \"%s\" has no dump %s of database \"%s\" (see: pgstrata list)",
-			       cluster, id, database);
-}
-
 /* What is wanted of a restore, from the command line. */
 struct wish {
 	struct restore_options o;
@@ -122,7 +91,7 @@ static int restore(struct cmd_context *c, const struct cmd_usage *u, struct wish
 
 	if (status != CMD_OK)
 		return status;
-	if (choose(s, c->cluster, c->args[0], w->kind, w->database, &snap, &e) < 0)
+	if (cmd_choose(s, c->cluster, c->args[0], w->kind, w->database, &snap, &e) < 0)
 		return cmd_fail(c, &e);
 	if (snap->kind != SNAPSHOT_BASE && w->o.n_maps)
 		return cmd_usage_error(c, u, "--map is for base backups, and %s is a dump", snap->id);

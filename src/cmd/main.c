@@ -23,6 +23,7 @@ static const struct verb verbs[] = {
 	{"list", cmd_list, "", "lists what the repository holds"},
 	{"show", cmd_show, "ID", "shows one snapshot in full"},
 	{"show-target", cmd_show_target, "TARGET", "shows how a point in time is reached"},
+	{"diff", cmd_diff, "DUMP1 DUMP2", "names the tables and definitions that two dumps differ in"},
 	{"status", cmd_status, "", "health: last backup, last WAL, gaps, window"},
 	{"mount", cmd_mount, "MNT", "shows the repository as a directory"},
 	{"umount", cmd_umount, "MNT", "takes the mount away"},

@@ -52,8 +52,7 @@ static int on_connect(void *arg, const char *database, struct err *e)
 static const struct dump_sql_ops sql_ops = {
 	.sql = no_bytes, .rows = no_bytes, .copy = no_copy, .copy_end = no_end, .connect = on_connect};
 
-void dump_sections_init(
-	struct dump_sections *s, bool cluster, const struct dump_sections_ops *ops, void *arg)
+void dump_sections_init(struct dump_sections *s, bool cluster, const struct dump_sections_ops *ops, void *arg)
 {
 	*s = (struct dump_sections){.ops = ops, .arg = arg, .cluster = cluster};
 	dump_sql_init(&s->sql, &sql_ops, s);
@@ -88,7 +87,11 @@ static bool is_ignored(const char *type, const char *name)
 	static const char *const none[] = {"BLOB", "BLOB METADATA", "SEQUENCE SET", "DATABASE",
 		"DATABASE PROPERTIES", "MATERIALIZED VIEW DATA", "STATISTICS DATA", NULL};
 
-	return is_one_of(type, none) || (!strcmp(type, "ACL") && begins(name, "LARGE OBJECT"));
+	static const char *const about[] = {"ACL", "COMMENT", "SECURITY LABEL", NULL};
+
+	/* What is about the database comes with --create only (_tocEntryRequired, pg_backup_archiver.c). */
+	return is_one_of(type, none) || (!strcmp(type, "ACL") && begins(name, "LARGE OBJECT")) ||
+	       (is_one_of(type, about) && begins(name, "DATABASE "));
 }
 
 /* Only of these the settings default_tablespace and default_table_access_method tell something (_selectTablespace and
@@ -207,7 +210,6 @@ static int statement(struct dump_sections *s, const char *line, struct err *e)
 	static const char *const config = "SELECT pg_catalog.set_config('search_path'";
 	static const struct dump_section globals = {
 		.database = "", .schema = "", .name = "roles and tablespaces", .type = "GLOBALS"};
-	int r;
 
 	if (begins(line, space))
 		return setting(&s->space, line + sizeof(space) - 1, e);

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Dumps of every format and globals written out with restore: the same bytes as in the mount, whole or not at all, and
-# never over something else.
+# never over something else. Dumps compared with diff: formats make no difference, every change is named.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -23,16 +23,48 @@ CREATE TABLE part (k int) PARTITION BY RANGE (k);
 CREATE TABLE part_a PARTITION OF part FOR VALUES FROM (0) TO (10);
 CREATE TABLE part_b PARTITION OF part DEFAULT;
 INSERT INTO part SELECT generate_series(0, 19);
+CREATE SCHEMA "odd.name";
+CREATE TABLE "odd.name"."a/b; Type: VIEW" (x text, id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, UNIQUE (x));
+INSERT INTO "odd.name"."a/b; Type: VIEW" VALUES ('row');
+CREATE TABLE gone AS SELECT 1 AS x;
+CREATE TABLE empty (x int DEFAULT 5);
+COMMENT ON TABLE empty IS 'nothing';
+CREATE VIEW v AS SELECT one FROM small;
+CREATE INDEX big_i ON big (i);
+CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS $$
+--
+-- Name: no; Type: TABLE; Schema: public; Owner: postgres
+--
+
+SELECT a; $$;
+GRANT SELECT ON small TO pg_monitor;
 SQL
 pg_run "$DATA" pg_dump -Fc -f "$IN/custom" postgres
 pg_run "$DATA" pg_dump -Fd -f "$IN/directory" postgres
 pg_run "$DATA" pg_dump -Ft -f "$IN/tar" postgres
 pg_run "$DATA" pg_dump -f "$IN/plain" postgres
 pg_run "$DATA" pg_dump --load-via-partition-root -f "$IN/root" postgres
+pg_run "$DATA" pg_dump --inserts -t 'small|empty' -f "$IN/inserts" postgres
+pg_run "$DATA" pg_dump --inserts -t 'small|empty' -Fc -f "$IN/inserts-custom" postgres
 pg_run "$DATA" pg_dumpall --globals-only -f "$IN/globals"
+pg_run "$DATA" pg_dumpall -f "$IN/all"
+pg_sql "$DATA" <<'SQL'
+UPDATE small SET one = 2;
+ALTER TABLE "odd.name"."a/b; Type: VIEW" ADD COLUMN y int;
+UPDATE big SET m = md5('other') WHERE i = 150000;
+DROP TABLE gone;
+CREATE TABLE new (x int);
+CREATE OR REPLACE VIEW v AS SELECT one, 5 AS five FROM small;
+DROP INDEX big_i;
+CREATE OR REPLACE FUNCTION f(a int) RETURNS int LANGUAGE sql AS $$ SELECT a + 1; $$;
+SQL
+pg_run "$DATA" pg_dump -Fc -f "$IN/custom2" postgres
+pg_run "$DATA" pg_dump -f "$IN/plain2" postgres
+pg_run "$DATA" pg_dump --inserts -t 'small|empty' -f "$IN/inserts2" postgres
+pg_run "$DATA" pg_dumpall -f "$IN/all2"
 pg_stop "$DATA"
 declare -A id
-for name in custom directory tar plain root; do
+for name in custom directory tar plain root inserts inserts-custom custom2 plain2 inserts2 all all2; do
 	id[$name]=$("$PGSTRATA" import dump -q -r "$REPO" --database "$name" "$IN/$name")
 done
 globals=$("$PGSTRATA" import dump -q -r "$REPO" "$IN/globals")
@@ -74,6 +106,47 @@ assert_fails 2 'no kind' out --kind nix latest "$OUT/new"
 assert_fails 2 'for dumps' out --kind base --database custom latest "$OUT/new"
 assert_fails 2 'for base backups' out --kind dump --map 1=/x latest "$OUT/new"
 assert_eq "$(find "$OUT" -type f -exec sha256sum {} + | sort | sha256sum)" "$before" 'what was there'
+
+# Formats are no difference.
+differ() {
+	"$PGSTRATA" diff -q -r "$REPO" "${id[$1]}" "${id[$2]}" "${@:3}"
+}
+for name in directory tar plain; do
+	assert_eq "$(differ custom "$name")" '' "custom and $name"
+	assert_ok differ "$name" custom
+done
+assert_ok differ inserts inserts-custom
+
+# Every change is named, and the same size is not taken for the same data.
+cat >"$SCRATCH/changes" <<'TEXT'
+~ table odd.name.a/b; Type: VIEW  data, definition
+~ table public.big  data
+- index public.big_i
+~ function public.f(integer)  definition
+- table public.gone
++ table public.new
+~ table public.small  data
+~ view public.v  definition
+TEXT
+for from in custom plain directory; do
+	for to in custom2 plain2; do
+		assert_fails 3 '' differ "$from" "$to"
+		assert_ok diff "$SCRATCH/changes" <(differ "$from" "$to")
+	done
+done
+assert_ok diff <(sed 's/^[-+]/x/; s/ \(gone\|new\)//' "$SCRATCH/changes" | sort) \
+	<(differ custom2 plain | sed 's/^[-+]/x/; s/ \(gone\|new\)//' | sort)
+assert_eq "$(differ inserts inserts2)" '~ table public.small  data' 'changes of INSERT commands'
+assert_eq "$(differ inserts-custom inserts2)" '~ table public.small  data' 'the same, of an archive'
+assert_ok diff <(grep -v index "$SCRATCH/changes" | sed -E 's/^(.) ([a-z]+) /\1 \2 postgres:/') \
+	<(differ all all2 | grep -v index)
+assert_eq "$(differ custom plain2 --json | jq -c '[.from, .to, (.changes | length), .changes[1]]')" \
+	"[\"${id[custom]}\",\"${id[plain2]}\",8,{\"object\":\"public.big\",\"type\":\"table\",\"change\":\"changed\",\"data\":true,\"definition\":false}]" \
+	'differences as JSON'
+assert_eq "$("$PGSTRATA" diff -r "$REPO" --json --database plain latest "${id[plain]}" | jq -c .changes)" '[]' 'no differences as JSON'
+assert_fails 1 'public.small: its rows are COPY text in one' differ custom inserts
+assert_fails 1 "$globals is a dump of globals" "$PGSTRATA" diff -r "$REPO" "$globals" "${id[custom]}"
+assert_fails 1 'no dump .* of database "nix"' "$PGSTRATA" diff -r "$REPO" --database nix latest latest
 
 # A full disk leaves no file behind.
 mkdir "$SCRATCH/full"

@@ -1,0 +1,40 @@
+/* Snapshots by what the user calls them. See choose.h. */
+#include "src/cmd/choose.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "src/base/clean.h"
+
+CLEANUP_DEFINE(struct snapshot, snapshot_free)
+
+int cmd_choose(struct store *s, const char *cluster, const char *id, enum snapshot_kind kind,
+	const char *database, struct snapshot **ret, struct err *e)
+{
+	_cleanup_(snapshot_list_free) struct snapshot_list l = {0};
+	bool latest = !strcmp(id, "latest");
+	int r;
+
+	if (!database)
+		return snapshot_resolve(s, cluster, !kind && latest ? SNAPSHOT_BASE : kind, id, ret, e);
+	r = snapshot_list(s, cluster, SNAPSHOT_DUMP, &l, e);
+	for (size_t i = l.n; !r && i-- > 0;) {
+		_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
+		const struct property *p;
+
+		if (!latest && strcmp(id, l.refs[i].id) != 0)
+			continue;
+		r = snapshot_load(s, cluster, SNAPSHOT_DUMP, l.refs[i].id, &snap, e);
+		if (r < 0)
+			return r;
+		p = snapshot_get(snap, "database");
+		if (p && p->type == PROPERTY_TEXT && !strcmp(p->text, database)) {
+			*ret = MOVE(snap);
+			return 0;
+		}
+	}
+	return r < 0 ? r
+		     : err_set(e, -ENOENT,
+			       "cluster \"%s\" has no dump %s of database \"%s\" (see: pgstrata list)",
+			       cluster, id, database);
+}

@@ -1,0 +1,10 @@
+/* Which snapshot a command line means: an id, "latest", perhaps of a database. */
+#pragma once
+
+#include "store/snapshot.h"
+#include "store/store.h"
+
+/* The newest dump of a database, the newest of a kind (0: base backup), or the one of that id. database may be NULL.
+ * -ENOENT with what there is to ask for. */
+int cmd_choose(struct store *s, const char *cluster, const char *id, enum snapshot_kind kind,
+	const char *database, struct snapshot **ret, struct err *e);

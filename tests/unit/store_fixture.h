@@ -19,13 +19,6 @@
 
 #define FX_UNUSED __attribute__((unused))
 
-/* Sanitizers take their time: the same cases, fewer rounds. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 /* r must be 0; says what the error was. */
 #define fx_ok(r, e)                                                          \
 	do {                                                                 \

@@ -401,8 +401,7 @@ static void replay(struct crash *c, const struct scenario *s, uint64_t *prefixes
 	struct crash_run r;
 	unsigned steps = 0, every = getenv("PGSTRATA_CRASH_STEP")
 					    ? (unsigned)atoi(getenv("PGSTRATA_CRASH_STEP"))
-				    : SANITIZED ? 7
-						: 1;
+					    : PART(7, 60);
 	size_t n;
 
 	crash_begin(c, s);

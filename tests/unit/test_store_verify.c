@@ -357,7 +357,7 @@ START_TEST(whatever_is_damaged_is_found_and_never_served)
 		file_free(file);
 	}
 	for (int d = FLIP; d <= REMOVE; d++) {
-		for (unsigned k = 0; k < full[d] / (SANITIZED ? 20 : 1); k++) {
+		for (unsigned k = 0; k < full[d] / PART(20, 50); k++) {
 			const char *name = o.names[check_rand_below(&rng, o.n)];
 			size_t n;
 			uint8_t *p = fx_read_file(f.repo, name, &n);

@@ -31,7 +31,7 @@ for ((i = 0; i < 300; i++)); do
 	sleep 0.1
 done
 assert_eq "$(pg_sql "$DATA" -c 'SELECT failed_count FROM pg_stat_archiver')" 0 'failed archive commands'
-first=$(basename "$(find "$REPO/wal" -type f -name '000000010000000000000002' | head -n 1)")
+first=$(basename "$(find "$REPO/wal" -type f -name '000000010000000000000002' | sed -n 1p)")
 assert_eq "$first" 000000010000000000000002 'a segment in the repository'
 
 # Everything that the server has archived comes back as it was.

@@ -173,7 +173,7 @@ note "SEED=${SEED:-$$}"
 # How long a push may live, in ms: it grows until some are done before they are killed, however slow the machine is.
 long=400
 while [ "$kills" -lt 50 ] || [ "$acknowledged" -lt 3 ]; do
-	next=$(find "$WAL/archive_status" -name '0*.ready' -printf '%f\n' | sort | head -n 1)
+	next=$(find "$WAL/archive_status" -name '0*.ready' -printf '%f\n' | sort | sed -n 1p)
 	if [ -z "$next" ]; then
 		pg_sql "$DATA" -c 'SELECT pg_switch_wal()' >/dev/null
 		continue

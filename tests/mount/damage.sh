@@ -49,7 +49,7 @@ alive() {
 # ---- flipped bytes in packs: some files fail, all others are right ----
 
 fresh
-pack=$(packs | head -n 1)
+pack=$(packs | sed -n 1p)
 [ -n "$pack" ] || fail "no pack in $(find "$repo" -type f)"
 size=$(stat -c %s "$pack")
 for i in $(seq 1 20); do

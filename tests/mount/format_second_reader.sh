@@ -103,7 +103,7 @@ for snapshot in "${!SOURCE[@]}"; do
 	done
 	assert_ok cmp "${SOURCE[$snapshot]}.found" "$SCRATCH/out/$snapshot/data.found"
 done
-one=$(printf '%s\n' "${!SOURCE[@]}" | sort | head -n 1)
+one=$(printf '%s\n' "${!SOURCE[@]}" | sort | sed -n 1p)
 python3 "$reader" "$REPO" "$SCRATCH/one" --snapshot "$one" >/dev/null
 assert_same_tree "$SCRATCH/out/$one/data" "$SCRATCH/one/$one/data"
 assert_eq "$(cd "$SCRATCH/one" && echo */*/*)" "$one" "what --snapshot copies"

@@ -47,7 +47,7 @@ bend() {
 	(cd "$SCRATCH/bent" && eval "$*")
 }
 
-file=$(cd "$SCRATCH/plainCRC32C" && find base -type f -size +64k | sort | head -n 1)
+file=$(cd "$SCRATCH/plainCRC32C" && find base -type f -size +64k | sort | sed -n 1p)
 flip='printf X | dd of="$file" bs=1 seek=9000 conv=notrunc status=none'
 for algorithm in CRC32C SHA224 SHA256 SHA384 SHA512; do
 	bend "plain$algorithm" "$flip"
@@ -78,7 +78,7 @@ done
 # In a tablespace.
 bend plainSHA256 'mkdir ../bent.space; cp -a "$SCRATCH/plainSHA256.space/." ../bent.space
 	rm pg_tblspc/*; ln -s "$SCRATCH/bent.space" "pg_tblspc/$(ls "$SCRATCH/plainSHA256/pg_tblspc")"
-	there=$(find ../bent.space -type f -size +64k | head -n 1); printf X | dd of="$there" bs=1 conv=notrunc status=none'
+	there=$(find ../bent.space -type f -size +64k | sed -n 1p); printf X | dd of="$there" bs=1 conv=notrunc status=none'
 refused bent '1 file differs: pg_tblspc/[0-9]+/PG_15_[0-9]+/[0-9]+/[0-9]+ has another checksum'
 rm -rf "$SCRATCH/bent.space"
 

@@ -65,7 +65,7 @@ bend plain 'rm backup_manifest; echo "INCREMENTAL FROM LSN: 0/2000028" >>backup_
 refused 'backup_label: this is an incremental backup; .*pg_combinebackup' "$bent"
 bend plain 'rm backup_manifest; touch base/1/INCREMENTAL.1259'
 refused 'base/1/INCREMENTAL.1259 belongs to an incremental backup; .*pg_combinebackup' "$bent"
-segment=$(basename "$(find "$SCRATCH/plain/pg_wal" -name '0*' | sort | head -n 1)")
+segment=$(basename "$(find "$SCRATCH/plain/pg_wal" -name '0*' | sort | sed -n 1p)")
 bend plain "mv pg_wal/$segment pg_wal/0000000100000000000000F0"
 refused "pg_wal/$segment is missing: without it the backup cannot become consistent" "$bent"
 bend plain "truncate -s 1M pg_wal/$segment"

@@ -260,7 +260,7 @@ copy_start "$SCRATCH/mnt/main/backups/$F" last
 assert_balanced "$SCRATCH/last/data"
 pg_stop "$SCRATCH/last/data"
 assert_ok "$PG_BIN/pg_verifybackup" -q "$SCRATCH/mnt/main/backups/$F/data"
-assert_eq "$(prune --keep-last 2 --keep-tag close | head -n 1)" \
+assert_eq "$(prune --keep-last 2 --keep-tag close | sed -n 1p)" \
 	'Removed 0 snapshots, 0 files of WAL (0 B) and 0 of '"$(find "$REPO/packs" -type f | wc -l) packs (0 B)." 'once more'
 
 # With a grace period packs stay; the last good backup is dropped by force alone, and then all WAL goes with it.

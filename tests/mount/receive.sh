@@ -229,7 +229,7 @@ to=$(pg_sql "$DATA" -c 'SELECT pg_current_wal_flush_lsn()')
 assert_fails 1 'No space left' "${small[@]}" --until-lsn "$to"
 mount -o remount,size=100m "$SCRATCH/small"
 assert_ok "${small[@]}" --until-lsn "$to"
-first=$(find "$SCRATCH/small/repo/wal" -type f -printf '%f\n' | sort | head -n 1)
+first=$(find "$SCRATCH/small/repo/wal" -type f -printf '%f\n' | sort | sed -n 1p)
 "$PGSTRATA" archive-get -r "$SCRATCH/small/repo" "$first" "$SCRATCH/got"
 assert_ok cmp "$SCRATCH/got" "$DATA/pg_wal/$first"
 
@@ -264,6 +264,6 @@ pg_start "$OTHER"
 assert_fails 1 'is not cluster "main"' receive_all "$OTHER"
 pg_sql "$OTHER" -c 'SELECT pg_switch_wal()' >/dev/null
 assert_ok receive_all "$OTHER" -c other
-name=$(find "$REPO/wal/other" -type f -printf '%f\n' | head -n 1)
+name=$(find "$REPO/wal/other" -type f -printf '%f\n' | sed -n 1p)
 "$PGSTRATA" archive-get -r "$REPO" -c other "$name" "$SCRATCH/got"
 assert_ok cmp "$SCRATCH/got" "$OTHER/pg_wal/$name"

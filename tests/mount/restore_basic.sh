@@ -103,7 +103,7 @@ assert_eq "$(find "$SCRATCH/full" | wc -l)" 2 'the full directory'
 # ---- damage: a pack that lost its end, and one with a flipped bit, are named ----
 
 rm -rf "$SCRATCH/cache"
-pack=$(find "$REPO/packs" -type f -size +1M | head -n 1)
+pack=$(find "$REPO/packs" -type f -size +1M | sed -n 1p)
 cp -p "$pack" "$SCRATCH/pack"
 size=$(stat -c %s "$pack")
 for at in $((size / 3)) $((size / 2)); do

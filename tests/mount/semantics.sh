@@ -123,7 +123,7 @@ assert_eq "$(find "$data/extra/sizes" -mindepth 1 -printf '%i\n' | sort)" \
 
 # ---- bytes: any place, any size, mapped, by many at once ----
 
-big=$(cd "$source" && find base -type f -size +2M | head -n 1)
+big=$(cd "$source" && find base -type f -size +2M | sed -n 1p)
 for file in "$big" extra/sizes/5000001 extra/sizes/65537 extra/sizes/1024 extra/sizes/0 extra/sizes/zero-0110 \
 	extra/sizes/zero-1001 extra/sizes/hole; do
 	drop_caches

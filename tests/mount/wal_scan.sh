@@ -191,7 +191,7 @@ segments() {
 # compare DIR TIMELINE [START]: both programs on DIR/pg_wal, from the first record on START or in the oldest segment.
 compare() {
 	local dir=$1/pg_wal tli=$2 start theirs=$SCRATCH/theirs ours=$SCRATCH/ours
-	start=${3:-$(segment_lsn "$(segments "$1" | head -n 1)")}
+	start=${3:-$(segment_lsn "$(segments "$1" | sed -n 1p)")}
 	# It ends with an error where the WAL does.
 	"$PG_BIN/pg_waldump" -p "$dir" -t "$tli" -s "$start" >"$SCRATCH/raw" 2>"$SCRATCH/raw.err" || true
 	plain_words <"$SCRATCH/raw" >"$theirs"
@@ -207,7 +207,7 @@ compare() {
 
 # The summaries of all segments of the last comparison count the same records and events, and end where it did.
 compare_summaries() {
-	local dir=$1/pg_wal tli=$2 start=${3:-$(segment_lsn "$(segments "$1" | head -n 1)")} sums kind n
+	local dir=$1/pg_wal tli=$2 start=${3:-$(segment_lsn "$(segments "$1" | sed -n 1p)")} sums kind n
 	sums=$("$WAL_DUMP" "$dir" "$tli" "$SEGMENT_SIZE" "sum:$start") || fail "summaries of $dir"
 	assert_match "$sums" "^records $(wc -l <"$SCRATCH/ours") " "records in summaries"
 	for kind in COMMIT COMMIT_PREPARED ABORT ABORT_PREPARED PREPARE CHECKPOINT_ONLINE CHECKPOINT_SHUTDOWN \

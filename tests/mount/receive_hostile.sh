@@ -6,7 +6,7 @@ set -euo pipefail
 scratch_new hostile
 pkg_install python3
 REPO=$SCRATCH/repo
-SENDER=
+SENDER='' RECEIVER=''
 "$PGSTRATA" init -r "$REPO" >/dev/null
 
 sender_end() {
@@ -14,7 +14,11 @@ sender_end() {
 	[ -z "$SENDER" ] || wait "$SENDER" 2>/dev/null || true
 	SENDER=
 }
+receiver_end() {
+	[ -z "$RECEIVER" ] || kill "$RECEIVER" 2>/dev/null || true
+}
 cleanup_push sender_end
+cleanup_push receiver_end
 
 # sender_start SCENARIO: a new one, on $SCRATCH/s.
 sender_start() {
@@ -36,13 +40,23 @@ ends() {
 	assert_fails 1 "$2" timeout 20 "$PGSTRATA" receive -r "$REPO" -h "$SCRATCH/s" -U x
 }
 
-# goes_on SCENARIO REGEX SECONDS: says so, and tries again until it is ended, which it obeys.
+# goes_on SCENARIO REGEX: says so, and tries again until it is ended, which it obeys.
 goes_on() {
-	local status=0 text
+	local status=0 text i
 	sender_start "$1"
-	text=$(timeout --preserve-status -s TERM "$3" "$PGSTRATA" receive -r "$REPO" -h "$SCRATCH/s" -U x --timeout 2 2>&1) ||
-		status=$?
-	assert_eq "$status" 0 "$1: the status after SIGTERM"
+	"$PGSTRATA" receive -r "$REPO" -h "$SCRATCH/s" -U x --timeout 2 >"$SCRATCH/said" 2>&1 &
+	RECEIVER=$!
+	for ((i = 0; i < 600; i++)); do
+		! grep -q 'trying again' "$SCRATCH/said" || break
+		sleep 0.1
+	done
+	# As long again as the first back-offs take: what is said once is not said at each of them.
+	sleep 1
+	kill -TERM "$RECEIVER"
+	wait "$RECEIVER" || status=$?
+	RECEIVER=
+	text=$(<"$SCRATCH/said")
+	assert_eq "$status" 0 "$1: the status after SIGTERM; it said: $text"
 	assert_match "$text" "$2" "$1"
 	assert_eq "$(grep -c 'trying again' <<<"$text")" 1 "$1: times that it was said"
 }
@@ -65,7 +79,7 @@ ends end-at-nothing '"nowhere"'
 ends no-wal '0000000100000000000000(30|03)'
 ends gap 'WAL at 0/3000065, where 0/3000064 follows'
 ends removed 'is missing in the repository, and gone on the server'
-goes_on starting 'does not take connections yet' 2
-goes_on refused 'another receiver uses the slot' 2
-goes_on silent 'has said nothing for 2 seconds' 5
+goes_on starting 'does not take connections yet'
+goes_on refused 'another receiver uses the slot'
+goes_on silent 'has said nothing for 2 seconds'
 [ ! -e "$REPO/wal" ] || assert_eq "$(find "$REPO/wal" -type f | wc -l)" 0 'archived files'

@@ -46,7 +46,8 @@ static uint32_t record_crc(uint64_t position, uint32_t len, uint64_t synced, con
 }
 
 /* The record at `at`: its payload, or NULL when there is no good one. */
-static const uint8_t *record_at(const uint8_t *p, size_t n, size_t at, uint32_t *ret_len, uint64_t *ret_synced)
+static const uint8_t *record_at(
+	const uint8_t *p, size_t n, size_t at, uint32_t *ret_len, uint64_t *ret_synced)
 {
 	struct cur c = cur_of(p + at, n - at);
 	uint32_t len = cur_u32(&c), crc = cur_u32(&c);
@@ -151,8 +152,8 @@ static int load(struct branch_log *l, const char *path, branch_log_fn *fn, void 
 	return 0;
 }
 
-int branch_log_open(const char *path, bool durable, branch_log_fn *fn, void *arg, struct branch_log **ret,
-	struct err *e)
+int branch_log_open(
+	const char *path, bool durable, branch_log_fn *fn, void *arg, struct branch_log **ret, struct err *e)
 {
 	struct branch_log *l = calloc(1, sizeof(*l));
 	int r;

@@ -30,12 +30,11 @@ typedef int branch_log_fn(void *arg, const uint8_t *p, size_t n, struct err *e);
 
 /* Reads a log that lies in memory: calls fn for each record and gives where the good ones end. What is not even a whole
  * header is an empty log that ends at 0. -EBADMSG; what fn returned. */
-int branch_log_scan(
-	const uint8_t *p, size_t n, branch_log_fn *fn, void *arg, size_t *ret_end, struct err *e);
+int branch_log_scan(const uint8_t *p, size_t n, branch_log_fn *fn, void *arg, size_t *ret_end, struct err *e);
 
 /* Opens or makes the file, and reads it. `durable`: branch_log_sync reaches the disk. */
-int branch_log_open(const char *path, bool durable, branch_log_fn *fn, void *arg, struct branch_log **ret,
-	struct err *e);
+int branch_log_open(
+	const char *path, bool durable, branch_log_fn *fn, void *arg, struct branch_log **ret, struct err *e);
 void branch_log_free(struct branch_log *l); /* fine on NULL; syncs nothing */
 
 /* Appends a record with write(2): all of it, or nothing and -errno. *ret_end: where it ends. Thread-safe. */

@@ -138,7 +138,8 @@ struct branch_entry *branch_table_entry(const struct branch_table *t, uint64_t d
 
 /* ---- directories ---- */
 
-const struct branch_entry *branch_table_next(const struct branch_node *dir, uint64_t cookie)
+/* The first place that is not before `cookie`. */
+static size_t place_at(const struct branch_node *dir, uint64_t cookie)
 {
 	size_t lo = 0, hi = dir->n_places;
 
@@ -150,9 +151,14 @@ const struct branch_entry *branch_table_next(const struct branch_node *dir, uint
 		else
 			hi = mid;
 	}
-	for (; lo < dir->n_places; lo++)
-		if (dir->places[lo].entry && dir->places[lo].entry->number)
-			return dir->places[lo].entry;
+	return lo;
+}
+
+const struct branch_entry *branch_table_next(const struct branch_node *dir, uint64_t cookie)
+{
+	for (size_t i = place_at(dir, cookie); i < dir->n_places; i++)
+		if (dir->places[i].entry && dir->places[i].entry->number)
+			return dir->places[i].entry;
 	return NULL;
 }
 
@@ -165,12 +171,8 @@ static void leave_place(struct branch_node *dir, const struct branch_entry *en)
 {
 	size_t kept = 0;
 
-	for (size_t i = dir->n_places; i-- > 0;)
-		if (dir->places[i].entry == en) {
-			dir->places[i].entry = NULL;
-			dir->n_gone++;
-			break;
-		}
+	dir->places[place_at(dir, en->cookie)].entry = NULL;
+	dir->n_gone++;
 	if (dir->n_gone <= 16 || dir->n_gone < dir->n_places / 2)
 		return;
 	for (size_t i = 0; i < dir->n_places; i++)
@@ -456,6 +458,7 @@ static int apply_node(struct branch_table *t, struct cur *c)
 	if (st.size < n->st.size)
 		cut_blocks(t, n, (st.size + BRANCH_BLOCK - 1) / BRANCH_BLOCK);
 	n->st = st;
+	n->log_end = t->log_end;
 	n->lower = lower;
 	n->lower_size = lower_size;
 	if (*target) {
@@ -480,6 +483,7 @@ static int apply_entry(struct branch_table *t, struct cur *c)
 	d = branch_table_node(t, dir);
 	if (!d || !S_ISDIR(d->st.mode))
 		return -EBADMSG;
+	d->log_end = t->log_end;
 	return set_entry(t, d, name, number);
 }
 
@@ -494,6 +498,7 @@ static int apply_blocks(struct branch_table *t, struct cur *c)
 	/* Behind the end there is nothing. */
 	if (first + count > (n->st.size + BRANCH_BLOCK - 1) / BRANCH_BLOCK)
 		return -EBADMSG;
+	n->log_end = t->log_end;
 	return set_blocks(t, n, first, count);
 }
 

@@ -57,7 +57,7 @@ struct branch_node {
 	struct branch_place *places; /* of a directory, by cookie */
 	size_t n_places, n_gone, cap_places;
 	uint64_t next_cookie;
-	struct branch_open *io; /* whatever the files' side keeps of it (fs/branch_io) */
+	uint64_t log_end; /* of the last record about it: branch_table.log_end as it was then */
 };
 
 struct branch_table {
@@ -67,6 +67,7 @@ struct branch_table {
 	size_t n_entries, entry_buckets;
 	uint64_t n_blocks;    /* of all nodes */
 	uint64_t next_number; /* that nobody had */
+	uint64_t log_end;     /* set by whoever applies a record: where that ends in the log */
 };
 
 int branch_table_init(struct branch_table *t); /* -ENOMEM */

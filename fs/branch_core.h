@@ -1,0 +1,68 @@
+/* What branch.c (names) and branch_io.c (bytes) share of a branch. */
+#pragma once
+
+#include <pthread.h>
+
+#include "fs/branch.h"
+#include "fs/branch_log.h"
+
+#define OPEN_BUCKETS 256
+
+/* An open file, or one that was closed and has bytes that are not in the journal yet. */
+struct branch_open {
+	struct branch *b;
+	struct branch_open *next; /* in its bucket */
+	uint64_t number;
+	unsigned refs;	       /* guarded by b->lock */
+	pthread_rwlock_t lock; /* rank: above b->lock; held for writing by who changes bytes or the size */
+	pthread_mutex_t once;  /* rank: leaf but for `lower` being opened; guards fd and lower being set */
+	pthread_mutex_t sync;  /* rank: above lock: one fsync at a time */
+	int fd;		       /* files/<number>, or -1 */
+	void *lower;	       /* NULL: not open */
+	uint64_t *pending;     /* blocks that are written and not in the journal; guarded by b->lock */
+	size_t words;
+	bool dirty;  /* fd has what is not synced; b->lock */
+	bool unsaid; /* size or times are not in the journal; b->lock */
+	bool tail;   /* the last block may have old bytes behind the end of the file; lock */
+	int failed;  /* -errno of a sync: what it was about is lost; b->lock */
+};
+
+/* A file whose room can be given back once the log is on disk up to `end`. */
+struct branch_leaving {
+	uint64_t number, end;
+};
+
+struct branch {
+	char *path;
+	const struct branch_lower *lower;
+	void *lower_arg;
+	bool durable;
+	uint64_t max_bytes;
+	int files; /* the directory of files */
+	struct branch_log *log;
+
+	pthread_mutex_t
+		lock; /* rank: above the log's; guards all below; not held over I/O but appending to the log */
+	struct branch_table table;
+	struct branch_open *opens[OPEN_BUCKETS];
+	unsigned idle;	   /* opens without refs */
+	uint64_t reserved; /* blocks that writers are about to add */
+	struct branch_leaving *leaving;
+	size_t n_leaving, cap_leaving;
+	bool new_files; /* files/ has names that are not synced */
+	int broken;	/* -errno: memory and journal are not the same any more */
+};
+
+/* Writes the record and applies it. The lock is held. */
+int branch_commit(struct branch *b, const struct buf *record, struct err *e);
+/* The node, made from what is below when it has none yet. The lock is held; given up in between. */
+int branch_adopt(struct branch *b, uint64_t number, struct branch_node **ret, struct err *e);
+/* The node for the journal as it is now. The lock is held. */
+void branch_put_known(struct buf *b, const struct branch_node *n);
+/* The room of a file that lost blocks, or all of it. The lock is held. */
+void branch_leave(struct branch *b, uint64_t number);
+/* The log up to `end` to disk, then gives room back. No lock is held. */
+int branch_sync_log(struct branch *b, uint64_t end, struct err *e);
+int branch_resize(struct branch_open *o, const struct branch_change *c, struct err *e);
+int branch_sync_all(struct branch *b, struct err *e);
+void branch_opens_free(struct branch *b);

@@ -119,7 +119,7 @@ void branch_open_drop(struct branch_open *o)
 	if (!o)
 		return;
 	pthread_mutex_lock(&b->lock);
-	flush = o->refs == 1 && o->dirty && b->idle >= IDLE_MAX;
+	flush = o->refs == 1 && (o->dirty || o->unsaid) && b->idle >= IDLE_MAX;
 	pthread_mutex_unlock(&b->lock);
 	if (flush)
 		branch_fsync(o, NULL); /* if it fails, the next one who syncs the file hears it */
@@ -758,15 +758,34 @@ int branch_sync_log(struct branch *b, uint64_t end, struct err *e)
 	return r;
 }
 
+/* The file after `o` in its bucket, or the first, held. */
+static struct branch_open *next_open(struct branch *b, struct branch_open *o, size_t bucket)
+{
+	pthread_mutex_lock(&b->lock);
+	o = o ? o->next : b->opens[bucket];
+	if (o && !o->refs++)
+		b->idle--;
+	pthread_mutex_unlock(&b->lock);
+	return o;
+}
+
 int branch_sync_all(struct branch *b, struct err *e)
 {
 	int r = 0;
 
-	for (size_t i = 0; i < OPEN_BUCKETS; i++)
-		for (struct branch_open *o = b->opens[i]; o; o = o->next) {
+	/* Each is held, for giving room back lets go of files. The held one's successor is read while it is held. */
+	for (size_t i = 0; i < OPEN_BUCKETS; i++) {
+		struct branch_open *o = next_open(b, NULL, i);
+
+		while (o) {
+			struct branch_open *next;
 			int mine = branch_fsync(o, e);
 
 			r = r < 0 ? r : mine;
+			next = next_open(b, o, i);
+			branch_open_drop(o);
+			o = next;
 		}
+	}
 	return r < 0 ? r : branch_sync_log(b, branch_log_end(b->log), e);
 }

@@ -371,7 +371,7 @@ static void step(struct world *w)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define STEPS 1000
 #else
-#define STEPS 2000
+#define STEPS 600
 #endif
 
 START_TEST(random_operations_and_reopening)

@@ -107,16 +107,16 @@ struct instance_process {
 		ticks; /* when it started (field 22 of /proc/PID/stat): a number that was used again has another */
 };
 
-/* Starts argv as the owner, in a session of its own, its messages added to the file `log` (made as the owner, who must be
- * able to). The caller is its parent and calls instance_wait. */
+/* Starts argv as the owner, in a session of its own, its messages to the file `log`, which is emptied before (made as the owner, who
+ * must be able to). The caller is its parent and calls instance_wait. */
 int instance_start(char *const *argv, const struct instance_owner *o, const char *log,
 	struct instance_process *ret, struct err *e);
 
 enum instance_status {
-	INSTANCE_NONE,	   /* says nothing yet */
-	INSTANCE_STARTING, /* also: in recovery, without taking connections */
-	INSTANCE_STANDBY,  /* in recovery, takes connections that read */
-	INSTANCE_READY,
+	INSTANCE_NONE, /* says nothing yet */
+	INSTANCE_STARTING,
+	INSTANCE_STANDBY, /* in recovery without hot standby: takes no connections until it is promoted */
+	INSTANCE_READY,	  /* takes connections; in hot standby those that read */
 	INSTANCE_STOPPING,
 };
 /* What postmaster.pid says of the server with this process id. Pure. */
@@ -127,11 +127,11 @@ enum instance_status instance_status(const char *data, pid_t pid);
 /* Called while it waits, some twenty times a second at most; file: the segment that recovery asked for last, or NULL. */
 typedef void instance_progress_fn(void *arg, const char *file);
 
-/* Waits until the server takes connections (`status` says which kind). However long recovery takes: `stop` (may be NULL)
- * ends the wait with -EINTR, the server still running. -EREMOTEIO: it ended, with its last words. Only by its parent. */
+/* Waits until the server takes connections: with hot standby as soon as it can answer, else when it was promoted. However long
+ * recovery takes: `stop` (may be NULL) ends the wait with -EINTR, the server still running. -EREMOTEIO: it ended, with its
+ * last words. Only by its parent. */
 int instance_wait(const struct instance_process *p, const char *data, const char *log,
-	instance_progress_fn *progress, void *arg, const volatile sig_atomic_t *stop,
-	enum instance_status *ret, struct err *e);
+	instance_progress_fn *progress, void *arg, const volatile sig_atomic_t *stop, struct err *e);
 
 /* The lines of a server's log that tell why it ended: from its last FATAL or PANIC back to the LOG and ERROR before it, at
  * most n bytes. Pure; out is NUL-terminated, "" when there is nothing. */

@@ -19,9 +19,9 @@ static PGconn *connect_as(const struct instance_where *w, const char *user, cons
 {
 	char port[16];
 	const char *const keys[] = {"host", "port", "user", "dbname", "fallback_application_name",
-		"client_encoding", "options", "passfile", NULL};
-	const char *const values[] = {w->socket_dir, port, user, database, "pgstrata", "SQL_ASCII",
-		"-c statement_timeout=0", "/dev/null", NULL};
+		"client_encoding", "options", NULL};
+	const char *const values[] = {
+		w->socket_dir, port, user, database, "pgstrata", "SQL_ASCII", "-c statement_timeout=0", NULL};
 
 	snprintf(port, sizeof(port), "%u", w->port);
 	return PQconnectdbParams(keys, values, 0);

@@ -59,7 +59,7 @@ static __attribute__((noreturn)) void become_server(const struct launch *l)
 				      setuid(l->owner->uid) < 0))
 		goto failed;
 	in = open("/dev/null", O_RDONLY);
-	out = open(l->log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
+	out = open(l->log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0600);
 	if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || chdir("/") < 0)
 		goto failed;
 	if (in > 2)
@@ -290,8 +290,7 @@ static int ended(int status, const char *log, char *tail, struct err *e)
 }
 
 int instance_wait(const struct instance_process *p, const char *data, const char *log,
-	instance_progress_fn *progress, void *arg, const volatile sig_atomic_t *stop,
-	enum instance_status *ret, struct err *e)
+	instance_progress_fn *progress, void *arg, const volatile sig_atomic_t *stop, struct err *e)
 {
 	_cleanup_(freep) char *tail = malloc(LOG_TAIL);
 	unsigned ms = POLL_FIRST_MS;
@@ -309,8 +308,11 @@ int instance_wait(const struct instance_process *p, const char *data, const char
 		if (got < 0 && errno != EINTR)
 			return err_sys(e, -errno, "waiting for PostgreSQL, process %d", (int)p->pid);
 		now = instance_status(data, p->pid);
-		if (now == INSTANCE_READY || now == INSTANCE_STANDBY)
-			return *ret = now, 0;
+		/* "standby" is said only by servers that let nobody in before their promotion; with hot standby it is
+		 * "ready" at once (sigusr1_handler, src/backend/postmaster/postmaster.c; process_pm_pmsignal since
+		 * 16). */
+		if (now == INSTANCE_READY)
+			return 0;
 		if (replication_stopped(stop))
 			return err_set(e, -EINTR, "stopped while PostgreSQL started");
 		if (progress)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "src/capture/instance.h"
 
@@ -365,14 +366,17 @@ static struct instance_process start_shell(const char *script)
 
 START_TEST(a_server_that_ends_tells_why)
 {
-	struct instance_process p = start_shell("echo '" P "FATAL:  no'; exit 1");
-	enum instance_status st;
+	struct instance_process p;
 	struct err e = {0};
 	char log[100];
 
+	p = start_shell("echo '" P "FATAL:  earlier'; exit 1");
+	ck_assert_int_eq(waitpid(p.pid, NULL, 0), p.pid);
+	p = start_shell("echo '" P "FATAL:  no'; exit 1");
 	snprintf(log, sizeof(log), "%s/log", dir);
-	ck_assert_int_eq(instance_wait(&p, dir, log, NULL, NULL, NULL, &st, &e), -EREMOTEIO);
+	ck_assert_int_eq(instance_wait(&p, dir, log, NULL, NULL, NULL, &e), -EREMOTEIO);
 	ck_assert_ptr_nonnull(strstr(e.text, "FATAL:  no\n"));
+	ck_assert_ptr_null(strstr(e.text, "earlier"));
 	ck_assert_ptr_nonnull(strstr(e.text, log));
 	ck_assert(!instance_runs(&p));
 	ck_assert_int_eq(instance_stop(&p, false, 0, NULL), 0);
@@ -393,20 +397,21 @@ START_TEST(a_program_that_is_not_there)
 }
 END_TEST
 
-START_TEST(waits_until_it_is_ready)
+/* A server that says "standby" lets nobody in yet. */
+START_TEST(waits_until_it_takes_connections)
 {
+	char script[500], log[100];
 	struct instance_process p;
-	enum instance_status st;
-	char script[300], log[100];
 
 	snprintf(log, sizeof(log), "%s/log", dir);
 	snprintf(script, sizeof(script),
-		"printf '%%s\\n' $$ d t p s l k 'ready   ' > %s/new && mv %s/new %s/postmaster.pid; exec "
-		"sleep 600",
-		dir, dir, dir);
+		"cd %s; for s in starting 'standby ' 'ready   '; do printf '%%s\n' $$ d t p s l k \"$s\" > "
+		"new; "
+		"mv new postmaster.pid; sleep 0.2; done; exec sleep 600",
+		dir);
 	p = start_shell(script);
-	ck_assert_int_eq(instance_wait(&p, dir, log, NULL, NULL, NULL, &st, NULL), 0);
-	ck_assert_int_eq(st, INSTANCE_READY);
+	ck_assert_int_eq(instance_wait(&p, dir, log, NULL, NULL, NULL, NULL), 0);
+	ck_assert_int_eq(instance_status(dir, p.pid), INSTANCE_READY);
 	ck_assert(instance_runs(&p));
 	ck_assert_int_eq(instance_stop(&p, true, 30000, NULL), 0);
 	ck_assert(!instance_runs(&p));
@@ -458,7 +463,7 @@ static Suite *suite(void)
 	tcase_add_test(t, damaged_records_are_refused);
 	tcase_add_test(t, a_server_that_ends_tells_why);
 	tcase_add_test(t, a_program_that_is_not_there);
-	tcase_add_test(t, waits_until_it_is_ready);
+	tcase_add_test(t, waits_until_it_takes_connections);
 	tcase_add_test(t, stops_the_right_one);
 	suite_add_tcase(s, t);
 	return s;

@@ -80,7 +80,7 @@ static const char *take_bare(const char *p, const char *end, struct buf *value)
 {
 	const char *from = p;
 
-	for (; p < end && (is_letter(*p) || is_digit(*p) || memchr("+-._:/", *p, 6)); p++)
+	for (; p < end && (is_letter(*p) || is_digit(*p) || (*p && strchr("+-._:/", *p))); p++)
 		buf_put_u8(value, (uint8_t)*p);
 	return p == from ? NULL : p;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/capture/instance.h"
+#include "src/capture/late.h"
 
 /* SQLSTATEs as servers send them before there is a session, where libpq gives only the text: a role or a database that is not
  * there (InitializeSessionUserId, src/backend/utils/init/miscinit.c; InitPostgres, postinit.c), with lc_messages C. */
@@ -88,8 +89,11 @@ int instance_ask(
 	const struct instance_where *w, const char *const *users, struct instance_state *ret, struct err *e)
 {
 	const char *const given[] = {w->database, NULL}, *const usual[] = {"postgres", "template1", NULL};
-	int r = err_set(e, -EACCES, "no role to connect as");
+	int r = late_libpq(e);
 
+	if (r < 0)
+		return r;
+	r = err_set(e, -EACCES, "no role to connect as");
 	for (; *users; users++) {
 		for (const char *const *d = w->database ? given : usual; *d; d++) {
 			r = ask_as(w, *users, *d, ret, e);

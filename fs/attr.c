@@ -86,17 +86,19 @@ int attr_get(struct fs *fs, const struct node *n, const char *name, struct buf *
 	const struct ns_ops *ops = n->obj->ops;
 	int r = -ENODATA;
 
-	(void)fs;
 	if (strncmp(name, PREFIX, strlen(PREFIX)))
 		return -ENODATA;
 	name += strlen(PREFIX);
 	if (!strcmp(name, "snapshot") && ops->snapshot) {
 		buf_printf(ret, "%s", ops->snapshot(n->obj));
 		r = 0;
-	} else if (!strcmp(name, "digest") && n->type == ENTRY_FILE) {
+	} else if (!strcmp(name, "digest") && n->type == ENTRY_FILE && ops->open) {
 		r = get_digest(n, ret, e);
 	} else if (!strcmp(name, "pid") && n->ino == INODE_ROOT) {
 		buf_printf(ret, "%ld", (long)getpid());
+		r = 0;
+	} else if (!strcmp(name, "scratch") && n->ino == INODE_ROOT && fs->scratch) {
+		buf_printf(ret, "%s", fs->scratch);
 		r = 0;
 	}
 	return r >= 0 && ret->bad ? err_set(e, -ENOMEM, "no memory for an attribute") : r;

@@ -72,6 +72,24 @@ int complaint_errno(int code)
 	return EIO;
 }
 
+int complaint_errno_branch(int code)
+{
+	switch (-code) {
+	case EBUSY:
+	case EDQUOT:
+	case EEXIST:
+	case EFBIG:
+	case EMLINK:
+	case ENOSPC:
+	case ENOTEMPTY:
+	case EOPNOTSUPP:
+	case EPERM:
+	case EXDEV:
+		return -code;
+	}
+	return complaint_errno(code);
+}
+
 /* FNV-1a, 64 bits. */
 static uint64_t hash_of(const char *a, const char *b)
 {

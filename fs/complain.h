@@ -12,6 +12,8 @@ void complaints_free(struct complaints *c);		    /* fine on NULL; logs what was 
 /* What a client is told for -errno `code`: the positive errno. What says something about the client's request
  * (no such entry, not a directory, out of memory) stays; everything else is about the repository: EIO. */
 int complaint_errno(int code);
+/* The same for what a branch says. */
+int complaint_errno_branch(int code);
 
 /* Logs "OBJECT: text". The same line again within a minute is only counted, as is everything beyond a few
  * dozen lines a second: a client that reads a damaged file in a loop must not fill the disk. Thread-safe. */

@@ -4,10 +4,11 @@
  * those that libfuse's fuse_lowlevel.h (3.14) names for the operation.
  *
  * Everything below a snapshot is immutable, so the kernel may keep names, attributes, directories and bytes
- * as long as it likes; nodes with NODE_BRIEF_* flags are the exceptions. Operations that are not here are
- * answered with ENOSYS by libfuse, after which the kernel stops asking and does the right thing by itself:
- * access (the kernel checks permissions where they are checked at all), flush, fsync, and lseek, where the
- * kernel takes a file for one piece of data. See fs/README.md for what was measured. */
+ * as long as it likes; nodes with NODE_BRIEF_* flags are the exceptions. What is of a branch changes, but only by
+ * the kernel's own requests (driver_write.c). Operations that are in neither file are answered with ENOSYS by
+ * libfuse, after which the kernel stops asking and does the right thing by itself: access (the kernel checks
+ * permissions where they are checked at all), flush, locks, copy_file_range, and lseek, where the kernel takes a
+ * file for one piece of data. See fs/README.md for what was measured. */
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
 
@@ -19,13 +20,14 @@
 
 #include "fs/attr.h"
 #include "fs/driver.h"
+#include "fs/driver_core.h"
 #include "fs/fs.h"
 #include "fs/handle.h"
 #include "src/base/buf.h"
 #include "src/base/clean.h"
 
-#define LONG 86400.0 /* seconds: what cannot change */
-#define BRIEF 1.0    /* what other processes may add to */
+#define LONG DRIVER_LONG
+#define BRIEF 1.0 /* what other processes may add to */
 /* A reply of 1 MiB, the kernel's largest, out of the smallest chunks (8 KiB) that begins within one. */
 #define SLICES 129
 
@@ -34,8 +36,7 @@ static struct fs *fs_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-/* The node of a request; replies when the kernel asks for what it cannot know. */
-static bool get(fuse_req_t req, fuse_ino_t ino, struct node *ret)
+bool driver_get(void *req, uint64_t ino, struct node *ret)
 {
 	if (inode_get(fs_of(req)->inodes, ino, ret))
 		return true;
@@ -53,6 +54,8 @@ static void driver_init(void *userdata, struct fuse_conn_info *conn)
 	(void)userdata;
 	/* Nothing that is cached ever becomes stale by itself: no asking for attributes on reads. */
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+	/* That a write takes S_ISUID away is the kernel's business. */
+	conn->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
 					      FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA);
 	/* Who lists a large directory mostly wants the attributes of all of it (find, ls -l, cp, rsync), but
@@ -103,22 +106,31 @@ static double timeout(const struct node *n, enum node_flag brief)
 	return n->flags & brief ? BRIEF : LONG;
 }
 
-static void entry_of(const struct node *n, struct fuse_entry_param *ret)
+static int stat_of(const struct node *n, struct stat *ret, struct err *e)
+{
+	if (n->obj->ops->stat)
+		return n->obj->ops->stat(n->obj, n, ret, e);
+	attr_stat(n, ret);
+	return 0;
+}
+
+static int entry_of(const struct node *n, struct fuse_entry_param *ret, struct err *e)
 {
 	*ret = (struct fuse_entry_param){
 		.ino = n->ino,
 		.attr_timeout = timeout(n, NODE_BRIEF_ATTR),
 		.entry_timeout = timeout(n, NODE_BRIEF_NAME),
 	};
-	attr_stat(n, &ret->attr);
+	return stat_of(n, &ret->attr, e);
 }
 
-/* That there is no such name may be remembered where names are fixed: in a snapshot. */
+/* That there is no such name may be remembered where names are fixed, as in a snapshot, or change through this mount
+ * alone. */
 static void reply_absent(fuse_req_t req, const struct node *dir)
 {
 	const struct fuse_entry_param absent = {.entry_timeout = LONG};
 
-	if (dir->obj->ops->snapshot)
+	if (dir->obj->ops->snapshot || dir->flags & NODE_MOVES)
 		fuse_reply_entry(req, &absent);
 	else
 		fuse_reply_err(req, ENOENT);
@@ -132,7 +144,7 @@ static void driver_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct err e = {0};
 	int r;
 
-	if (!get(req, parent, &dir))
+	if (!driver_get(req, parent, &dir))
 		return;
 	if (dir.type != ENTRY_DIR) {
 		fuse_reply_err(req, ENOTDIR);
@@ -144,7 +156,9 @@ static void driver_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	if (r >= 0) {
-		r = inode_learn(fs->inodes, &n, &e);
+		r = entry_of(&n, &entry, &e);
+		if (r >= 0)
+			r = inode_learn(fs->inodes, &n, &e);
 		if (n.flags & NODE_HELD)
 			ns_drop(n.obj);
 	}
@@ -152,7 +166,6 @@ static void driver_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		reply_failed(req, &dir, r, &e);
 		return;
 	}
-	entry_of(&n, &entry);
 	/* A reply that did not get through has taught the kernel nothing. */
 	if (fuse_reply_entry(req, &entry) < 0)
 		inode_forget(fs->inodes, n.ino, 1);
@@ -175,14 +188,19 @@ static void driver_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 {
 	struct node n;
 	struct stat st;
+	struct err e = {0};
+	int r;
 
 	(void)fi;
-	if (!get(req, ino, &n))
+	if (!driver_get(req, ino, &n))
 		return;
 	if (n.flags & NODE_BRIEF_ATTR && n.obj->ops->refresh)
 		n.obj->ops->refresh(n.obj, &n);
-	attr_stat(&n, &st);
-	fuse_reply_attr(req, &st, timeout(&n, NODE_BRIEF_ATTR));
+	r = stat_of(&n, &st, &e);
+	if (r < 0)
+		reply_failed(req, &n, r, &e);
+	else
+		fuse_reply_attr(req, &st, timeout(&n, NODE_BRIEF_ATTR));
 }
 
 static void driver_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -192,7 +210,7 @@ static void driver_readlink(fuse_req_t req, fuse_ino_t ino)
 	struct err e = {0};
 	int r;
 
-	if (!get(req, ino, &n))
+	if (!driver_get(req, ino, &n))
 		return;
 	if (n.type != ENTRY_SYMLINK || !n.obj->ops->target) {
 		fuse_reply_err(req, EINVAL);
@@ -225,7 +243,7 @@ static void driver_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, si
 	struct err e = {0};
 	int r;
 
-	if (!get(req, ino, &n))
+	if (!driver_get(req, ino, &n))
 		return;
 	r = attr_get(fs_of(req), &n, name, &b, &e);
 	if (r == -ENODATA && !e.code)
@@ -241,7 +259,7 @@ static void driver_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	_cleanup_(buf_free) struct buf b = {0};
 	struct node n;
 
-	if (!get(req, ino, &n))
+	if (!driver_get(req, ino, &n))
 		return;
 	attr_list(&n, &b);
 	reply_xattr(req, &b, size);
@@ -254,9 +272,13 @@ static void driver_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct err e = {0};
 	struct node root;
 	uint64_t used;
-	int r = store_usage(fs->store, &used, &e);
+	int r;
 
-	(void)ino;
+	if (inode_get(fs->inodes, ino, &root) && root.flags & NODE_MOVES) {
+		driver_branch_statfs(req, &root);
+		return;
+	}
+	r = store_usage(fs->store, &used, &e);
 	if (r < 0) {
 		fs->root->ops->self(fs->root, &root);
 		reply_failed(req, &root, r, &e);
@@ -279,7 +301,7 @@ static void driver_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info
 {
 	struct node n;
 
-	if (!get(req, ino, &n))
+	if (!driver_get(req, ino, &n))
 		return;
 	/* Positions need no state, hence no handle. Only a snapshot's directories never change. */
 	fi->cache_readdir = fi->keep_cache = n.obj->ops->snapshot != NULL;
@@ -312,7 +334,9 @@ static int fill(struct filler *f, const char *name, const struct node *n, bool d
 	bool counted;
 	int r;
 
-	entry_of(n, &entry);
+	r = entry_of(n, &entry, &f->e);
+	if (r < 0)
+		return r == -ESTALE ? 0 : r; /* went just now */
 	if (!f->plus) {
 		need = fuse_add_direntry(f->req, f->p + f->len, room, name, &entry.attr, off);
 		if (need > room)
@@ -350,7 +374,7 @@ static void read_directory(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 	struct node dir, up;
 	int r = 0;
 
-	if (!get(req, ino, &dir))
+	if (!driver_get(req, ino, &dir))
 		return;
 	if (!p) {
 		fuse_reply_err(req, ENOMEM);
@@ -364,6 +388,7 @@ static void read_directory(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 		r = fill(&f, ".", &dir, true, 1);
 	if (off <= 1 && r == 0) {
 		up = dir; /* only its number is looked at */
+		up.obj = fs_of(req)->root;
 		up.ino = dir.parent;
 		r = fill(&f, "..", &up, true, 2);
 	}
@@ -421,8 +446,12 @@ static void driver_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	struct err e = {0};
 	int r;
 
-	if (!get(req, ino, &n))
+	if (!driver_get(req, ino, &n))
 		return;
+	if (n.flags & NODE_MOVES) {
+		driver_branch_open(req, &n, fi);
+		return;
+	}
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
 		fuse_reply_err(req, EROFS);
 		return;
@@ -512,6 +541,10 @@ static void driver_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, 
 	uint64_t end = handle_node(h)->size, left = off < 0 || (uint64_t)off >= end ? 0 : end - (uint64_t)off;
 
 	(void)ino;
+	if (handle_branch(h)) {
+		driver_branch_read(req, h, (uint64_t)off, size);
+		return;
+	}
 	if (size > left)
 		size = (size_t)left;
 	if (!size) {
@@ -524,72 +557,7 @@ static void driver_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, 
 	handle_drop(h);
 }
 
-/* ---- writes: EROFS ----
- *
- * The mount is read-only to the kernel (`ro`), which answers these itself; they arrive only after somebody
- * has remounted it rw. What needs a file open for writing (write, fallocate, copy_file_range) cannot arrive
- * then, either. */
-
-static void driver_setattr(
-	fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
-{
-	(void)ino, (void)attr, (void)to_set, (void)fi;
-	fuse_reply_err(req, EROFS);
-}
-
-static void driver_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
-{
-	(void)parent, (void)name, (void)mode, (void)rdev;
-	fuse_reply_err(req, EROFS);
-}
-
-static void driver_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-	(void)parent, (void)name, (void)mode;
-	fuse_reply_err(req, EROFS);
-}
-
-/* unlink, rmdir, removexattr */
-static void driver_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
-	(void)ino, (void)name;
-	fuse_reply_err(req, EROFS);
-}
-
-static void driver_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
-{
-	(void)target, (void)parent, (void)name;
-	fuse_reply_err(req, EROFS);
-}
-
-static void driver_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
-	const char *new_name, unsigned flags)
-{
-	(void)parent, (void)name, (void)new_parent, (void)new_name, (void)flags;
-	fuse_reply_err(req, EROFS);
-}
-
-static void driver_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
-{
-	(void)ino, (void)parent, (void)name;
-	fuse_reply_err(req, EROFS);
-}
-
-static void driver_setxattr(
-	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
-{
-	(void)ino, (void)name, (void)value, (void)size, (void)flags;
-	fuse_reply_err(req, EROFS);
-}
-
-static void driver_create(
-	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
-{
-	(void)parent, (void)name, (void)mode, (void)fi;
-	fuse_reply_err(req, EROFS);
-}
-
-static const struct fuse_lowlevel_ops ops = {
+static struct fuse_lowlevel_ops ops = {
 	.init = driver_init,
 	.lookup = driver_lookup,
 	.forget = driver_forget,
@@ -606,21 +574,11 @@ static const struct fuse_lowlevel_ops ops = {
 	.open = driver_open,
 	.read = driver_read,
 	.release = driver_release,
-	.setattr = driver_setattr,
-	.mknod = driver_mknod,
-	.mkdir = driver_mkdir,
-	.unlink = driver_remove,
-	.rmdir = driver_remove,
-	.symlink = driver_symlink,
-	.rename = driver_rename,
-	.link = driver_link,
-	.setxattr = driver_setxattr,
-	.removexattr = driver_remove,
-	.create = driver_create,
 };
 
 const void *driver_ops(size_t *ret_size)
 {
+	driver_write_ops(&ops);
 	*ret_size = sizeof(ops);
 	return &ops;
 }

@@ -1,4 +1,4 @@
-/* The FUSE driver: answers to the kernel's requests. Only this and session.c know libfuse. */
+/* The FUSE driver: answers to the kernel's requests. Only its files (driver*.c) and session.c know libfuse. */
 #pragma once
 
 #include <stddef.h>

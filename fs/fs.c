@@ -16,7 +16,11 @@ int fs_init(struct fs *fs, struct store *s, const struct fs_options *o, struct e
 	struct node root;
 	int r;
 
-	*fs = (struct fs){.store = s, .mountpoint = o->mountpoint, .log = o->log};
+	*fs = (struct fs){.store = s,
+		.mountpoint = o->mountpoint,
+		.log = o->log,
+		.scratch = o->scratch,
+		.max_bytes = o->max_bytes};
 	fs->uid = o->owner.have_uid ? o->owner.uid : geteuid();
 	fs->gid = o->owner.have_gid ? o->owner.gid : getegid();
 	r = inode_table_new(&fs->inodes);
@@ -63,8 +67,11 @@ void ns_hold(struct ns_object *o)
 
 void ns_drop(struct ns_object *o)
 {
-	if (o)
-		atomic_fetch_sub(&o->held, 1);
+	/* As soon as nobody holds it, it may be gone. */
+	struct ns_object *keeper = o ? o->keeper : NULL;
+
+	if (o && atomic_fetch_sub(&o->held, 1) == 1 && keeper)
+		keeper->ops->sweep(keeper);
 }
 
 struct node ns_made_dir(struct ns_object *o, uint64_t ino, uint64_t parent, uint32_t position)
@@ -86,10 +93,9 @@ char *fs_path(const struct node *n)
 	return n->obj->ops->path(n->obj, n);
 }
 
-int fs_failed(struct fs *fs, const struct node *n, int code, struct err *e)
+/* Answers with `no`, and tells the log when that is EIO. */
+static int answer(struct fs *fs, const struct node *n, int no, int code, struct err *e)
 {
-	int no = complaint_errno(code);
-
 	if (no == EIO) {
 		_cleanup_(freep) char *path = fs_path(n);
 
@@ -97,4 +103,14 @@ int fs_failed(struct fs *fs, const struct node *n, int code, struct err *e)
 		complain(fs->complaints, path && *path ? path : "the mount", e);
 	}
 	return no;
+}
+
+int fs_failed(struct fs *fs, const struct node *n, int code, struct err *e)
+{
+	return answer(fs, n, complaint_errno(code), code, e);
+}
+
+int fs_refused(struct fs *fs, const struct node *n, int code, struct err *e)
+{
+	return answer(fs, n, complaint_errno_branch(code), code, e);
 }

@@ -21,6 +21,8 @@ struct fs {
 	struct log *log;	/* may be NULL */
 	void *session;		/* libfuse's, for the driver; NULL without a mount */
 	uint32_t uid, gid;	/* of what the mount itself makes up */
+	const char *scratch;	/* where its branches are (branch_scratch); NULL: it has none */
+	uint64_t max_bytes;	/* that any branch may write; 0: what it says itself */
 };
 
 /* Builds all of it over an opened store, and takes it down. No FUSE here, so that tests can do without a
@@ -31,6 +33,8 @@ struct fs_options {
 	const char *mountpoint;
 	size_t cache_bytes; /* the store's limit; bounds how far readahead may run. 0: the default */
 	unsigned threads;   /* of readahead; 0: all processors */
+	const char *scratch;
+	uint64_t max_bytes;
 };
 int fs_init(struct fs *fs, struct store *s, const struct fs_options *o, struct err *e);
 void fs_release(struct fs *fs);
@@ -42,3 +46,5 @@ char *fs_path(const struct node *n);
 /* Tells the log what e says about n, when that is news about the repository and not just an answer, and gives
  * the positive errno for the client. */
 int fs_failed(struct fs *fs, const struct node *n, int code, struct err *e);
+/* The same for what was to be done with a branch, which has more ordinary answers: no room, exists, not empty, … */
+int fs_refused(struct fs *fs, const struct node *n, int code, struct err *e);

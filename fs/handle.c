@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "fs/ns.h"
+#include "fs/ns_branch.h"
 #include "fs/readahead.h"
 #include "src/base/pool.h"
 
@@ -23,6 +23,7 @@ struct handle {
 	struct handles *all;
 	struct handle *prev, *next; /* guarded by all->lock */
 	struct file *file;
+	struct branch_open *branch; /* instead of file */
 	struct node node;
 	atomic_uint refs;
 	pthread_mutex_t lock; /* rank: leaf; guards all below */
@@ -81,6 +82,10 @@ void handle_drop(struct handle *h)
 	if (atomic_fetch_sub(&h->refs, 1) != 1)
 		return;
 	file_free(h->file);
+	if (h->branch) {
+		branch_open_drop(h->branch);
+		ns_branch_leave(h->node.obj);
+	}
 	ns_drop(h->node.obj);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
@@ -97,16 +102,16 @@ void handles_free(struct handles *hs)
 	free(hs);
 }
 
-int handle_new(struct handles *hs, const struct node *n, struct file *f, struct handle **ret)
+/* NULL without memory. */
+static struct handle *add(struct handles *hs, const struct node *n, struct file *f, struct branch_open *o)
 {
 	struct handle *h = calloc(1, sizeof(*h));
 
-	if (!h) {
-		file_free(f);
-		return -ENOMEM;
-	}
+	if (!h)
+		return NULL;
 	h->all = hs;
 	h->file = f;
+	h->branch = o;
 	h->node = *n;
 	ns_hold(n->obj);
 	atomic_init(&h->refs, 1);
@@ -117,6 +122,30 @@ int handle_new(struct handles *hs, const struct node *n, struct file *f, struct 
 	h->next->prev = h;
 	hs->list.next = h;
 	pthread_mutex_unlock(&hs->lock);
+	return h;
+}
+
+int handle_new(struct handles *hs, const struct node *n, struct file *f, struct handle **ret)
+{
+	struct handle *h = add(hs, n, f, NULL);
+
+	if (!h) {
+		file_free(f);
+		return -ENOMEM;
+	}
+	*ret = h;
+	return 0;
+}
+
+int handle_new_branch(struct handles *hs, const struct node *n, struct branch_open *o, struct handle **ret)
+{
+	struct handle *h = add(hs, n, NULL, o);
+
+	if (!h) {
+		branch_open_drop(o);
+		ns_branch_leave(n->obj);
+		return -ENOMEM;
+	}
 	*ret = h;
 	return 0;
 }
@@ -133,6 +162,11 @@ void handle_close(struct handle *h)
 struct file *handle_file(const struct handle *h)
 {
 	return h->file;
+}
+
+struct branch_open *handle_branch(const struct handle *h)
+{
+	return h->branch;
 }
 
 const struct node *handle_node(const struct handle *h)

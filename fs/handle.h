@@ -1,10 +1,11 @@
-/* Open files: a file of the store, and what is read ahead for whoever has it open. */
+/* Open files: a file of the store, and what is read ahead for whoever has it open; or a file of a branch. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fs/branch.h"
 #include "fs/node.h"
 #include "src/base/pool.h"
 #include "store/file.h"
@@ -27,6 +28,8 @@ bool handles_try_submit(struct handles *hs, pool_fn *fn, void *arg);
 
 /* Takes f over, also when it fails (-ENOMEM). */
 int handle_new(struct handles *hs, const struct node *n, struct file *f, struct handle **ret);
+/* The same for a file of a branch (ns_branch_enter), from which nothing is read ahead here. */
+int handle_new_branch(struct handles *hs, const struct node *n, struct branch_open *o, struct handle **ret);
 /* The client closed it. What is being read ahead, or still held, may finish later. */
 void handle_close(struct handle *h);
 
@@ -36,6 +39,7 @@ void handle_hold(struct handle *h);
 void handle_drop(struct handle *h);
 
 struct file *handle_file(const struct handle *h);
+struct branch_open *handle_branch(const struct handle *h); /* NULL: the file is not of a branch */
 const struct node *handle_node(const struct handle *h);
 
 /* A read of n bytes at off is about to happen: starts what should be on its way by the next one. Does not

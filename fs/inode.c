@@ -14,6 +14,8 @@
  *	  is its directory's + 1 + entry.number, where entry.number counts the siblings before it and all that
  *	  lies below them (store/tree.h). An entry thus owns [number, number + descendants], its siblings own
  *	  what comes before and after, and no two entries of a mount share a number.
+ *	- A branch takes a range that no branch fills (NS_BRANCH_INODES): its files' own numbers, which stay with them
+ *	  when they are renamed, are added to its beginning.
  *
  * What follows: forgetting and finding again gives the same number, without memory; the number says which
  * entry of the snapshot it is, so a log line can find the path by descending with it; and clients that visit
@@ -198,8 +200,9 @@ int inode_learn(struct inode_table *t, const struct node *n, struct err *e)
 		} else {
 			r = -ENOMEM;
 		}
-	} else if (in->node.parent != n->parent || in->node.position != n->position ||
-		   in->node.type != n->type) {
+	} else if (in->node.type != n->type ||
+		   (!(n->flags & NODE_MOVES) &&
+			   (in->node.parent != n->parent || in->node.position != n->position))) {
 		r = -EBADMSG;
 	} else {
 		uint8_t opened = in->node.flags & NODE_OPENED;
@@ -264,6 +267,8 @@ void inode_forget(struct inode_table *t, uint64_t ino, uint64_t count)
 		s->count--;
 	}
 	pthread_mutex_unlock(&s->lock);
+	if (in && in->node.obj && in->node.obj->ops->forget)
+		in->node.obj->ops->forget(in->node.obj, &in->node);
 	if (in)
 		ns_drop(in->node.obj);
 	free(in);

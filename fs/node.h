@@ -19,6 +19,7 @@ enum node_flag {
 	NODE_NAME_ONLY = 16, /* in a listing: only name, number and type are known; the kernel looks it up */
 	NODE_GROWING = 64,   /* a file whose content changes: the kernel keeps nothing of it */
 	NODE_HELD = 32,	     /* from a lookup: its object is held (ns_hold), and who looked up drops it */
+	NODE_MOVES = 128,    /* of a branch: its place is not its identity */
 };
 
 struct node {

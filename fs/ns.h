@@ -12,12 +12,15 @@
  *	ns_snapshot   the tree of a snapshot, with info.json beside it
  *	ns_wal        the files of the WAL archive
  *	ns_at         <target>/: a snapshot with an overlay, made by ns_point
+ *	ns_open       <name>/: branches; only with a scratch directory
+ *	ns_branch     the tree of a branch, which can be written
  *
  * Objects live until the mount ends, or until nobody holds them. All operations are called from any thread, with no
  * lock held. They return 0 or -errno with a text in *e; whoever calls them logs it. */
 #pragma once
 
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #include "fs/node.h"
 #include "src/base/err.h"
@@ -55,13 +58,22 @@ struct ns_ops {
 	char *(*path)(struct ns_object *o, const struct node *n);
 	/* The id of the snapshot that n belongs to; lives as long as the object. NULL where there is none. */
 	const char *(*snapshot)(struct ns_object *o);
+	/* The attributes of n as they are now. NULL: they are the node's. */
+	int (*stat)(struct ns_object *o, const struct node *n, struct stat *ret, struct err *e);
+	/* Nobody but the tree refers to n any more: the kernel forgot it. NULL: it does not matter. */
+	void (*forget)(struct ns_object *o, const struct node *n);
+	/* rmdir(2) of an entry of a directory that cannot be written otherwise. NULL: -EROFS. */
+	int (*remove)(struct ns_object *o, const struct node *dir, const char *name, struct err *e);
+	/* An object whose keeper this is is not held any more. May be called from any thread, with no lock held. */
+	void (*sweep)(struct ns_object *o);
 	void (*free)(struct ns_object *o);
 };
 
 struct ns_object {
 	const struct ns_ops *ops;
 	struct fs *fs;
-	atomic_uint held; /* by inodes that the kernel knows, open files, and nodes with NODE_HELD */
+	atomic_uint held;	  /* by inodes that the kernel knows, open files, and nodes with NODE_HELD */
+	struct ns_object *keeper; /* who is told (sweep) when nobody holds it any more; NULL: nobody */
 };
 
 void ns_free(struct ns_object *o); /* fine on NULL */
@@ -84,6 +96,7 @@ ns_new ns_dumps_new;
 ns_new ns_globals_new;
 ns_new ns_wal_new;
 ns_new ns_at_new;
+ns_new ns_open_new; /* gives NULL where the mount has no branches */
 int ns_snapshot_new(struct fs *fs, const char *cluster, enum snapshot_kind kind, const char *id,
 	uint64_t parent, uint32_t position, struct ns_object **ret, struct err *e);
 /* The same tree as a point in time (ns_at), with the first of NS_SNAPSHOT_INODES numbers given. Takes over what *over has,
@@ -93,3 +106,8 @@ int ns_snapshot_new_over(struct fs *fs, const char *cluster, const char *id, uin
 	uint64_t parent, struct overlay *over, struct ns_object **ret, struct err *e);
 /* The `latest` that points to that snapshot, to be shown in the same directory. */
 void ns_snapshot_latest(struct ns_object *o, struct node *ret);
+/* A snapshot's entries by numbers that are the same in every mount: 0 is its directory, 1 and more its tree's entries depth
+ * first. -ESTALE: there is none. */
+int ns_snapshot_at(struct ns_object *o, uint64_t number, struct node *ret, struct err *e);
+/* The number of the entry that has this inode number here; -ENOENT: it is made up, like info.json. */
+int ns_snapshot_number(struct ns_object *o, uint64_t ino, uint64_t *ret, struct err *e);

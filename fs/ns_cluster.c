@@ -1,6 +1,7 @@
 /* A cluster's directory: one subdirectory for each kind of thing that is kept of it.
  *
- * A new kind is a provider of its own and one line in `sections`. */
+ * A new kind is a provider of its own and one line in `sections`. Where it has nothing to show in this mount it gives no
+ * object. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@ static const struct {
 	{"globals", ns_globals_new},
 	{"wal", ns_wal_new},
 	{"at", ns_at_new},
+	{"open", ns_open_new},
 };
 #define N_SECTIONS (sizeof(sections) / sizeof(sections[0]))
 
@@ -46,7 +48,7 @@ static int lookup(
 
 	(void)dir;
 	for (size_t i = 0; i < N_SECTIONS; i++) {
-		if (!strcmp(name, sections[i].name)) {
+		if (c->sections[i] && !strcmp(name, sections[i].name)) {
 			c->sections[i]->ops->self(c->sections[i], ret);
 			return 0;
 		}
@@ -65,6 +67,8 @@ static int list(struct ns_object *o, const struct node *dir, uint64_t position, 
 		struct node n;
 		int r;
 
+		if (!c->sections[i])
+			continue;
 		c->sections[i]->ops->self(c->sections[i], &n);
 		r = emit(arg, sections[i].name, i + 1, &n);
 		if (r)

@@ -391,9 +391,10 @@ static int entry_before(
 	return 0;
 }
 
-/* Finds an entry by its number alone, from the root down; appends its path to `path` unless NULL, as far as
- * it got also when it fails. */
-static int descend(struct ns_snapshot *s, uint64_t ino, struct buf *path, struct entry **ret, struct err *e)
+/* Finds an entry and its node by its number alone, from the root down; appends its path to `path` unless NULL, as far
+ * as it got also when it fails. */
+static int descend(struct ns_snapshot *s, uint64_t ino, struct buf *path, struct node *ret_node,
+	struct entry **ret, struct err *e)
 {
 	struct node dir;
 	struct place p;
@@ -416,6 +417,7 @@ static int descend(struct ns_snapshot *s, uint64_t ino, struct buf *path, struct
 		if (path)
 			buf_printf(path, "/%s", en->name);
 		if (dir.ino == ino) {
+			*ret_node = dir;
 			*ret = MOVE(en);
 			return 0;
 		}
@@ -424,6 +426,46 @@ static int descend(struct ns_snapshot *s, uint64_t ino, struct buf *path, struct
 			return err_set(e, -EBADMSG, "damaged tree: no inode %" PRIu64, ino);
 		p = (struct place){.ref = en->dir, .ino = dir.ino, .first = dir.ino + 1};
 	}
+}
+
+int ns_snapshot_at(struct ns_object *o, uint64_t number, struct node *ret, struct err *e)
+{
+	struct ns_snapshot *s = (struct ns_snapshot *)o;
+	_cleanup_(freep) struct entry *en = NULL;
+	struct dir_ref root;
+	uint64_t first;
+	size_t info_len;
+	int r;
+
+	if (number == 0) {
+		self(o, ret);
+		return 0;
+	}
+	r = load(s, &root, &first, &info_len, e);
+	if (r >= 0 && number > root.descendants)
+		return err_set(e, -ESTALE, "snapshot %s has no entry number %" PRIu64, s->id, number);
+	return r < 0 ? r : descend(s, first + number - 1, NULL, ret, &en, e);
+}
+
+int ns_snapshot_number(struct ns_object *o, uint64_t ino, uint64_t *ret, struct err *e)
+{
+	struct ns_snapshot *s = (struct ns_snapshot *)o;
+	struct dir_ref root;
+	uint64_t first;
+	size_t info_len;
+	int r = 0;
+
+	if (ino == s->made + MADE_DIR) {
+		*ret = 0;
+		return 0;
+	}
+	r = load(s, &root, &first, &info_len, e);
+	if (r < 0)
+		return r;
+	if (ino < first || ino - first >= root.descendants)
+		return err_set(e, -ENOENT, "not in the tree");
+	*ret = ino - first + 1;
+	return 0;
 }
 
 /* Reads the entry of a node again: by its directory and position when the kernel holds the directory, which
@@ -436,7 +478,7 @@ static int entry_of(struct ns_snapshot *s, const struct node *n, struct entry **
 	int r;
 
 	if (!inode_get(s->obj.fs->inodes, n->parent, &dir))
-		return descend(s, n->ino, NULL, ret, e);
+		return descend(s, n->ino, NULL, &again, ret, e);
 	r = place_of(s, &dir, &p, e);
 	if (r >= 0)
 		r = entry_at(s->obj.fs->store, &p.ref, n->position, &en, e);
@@ -502,6 +544,7 @@ static char *path(struct ns_object *o, const struct node *n)
 	struct ns_snapshot *s = (struct ns_snapshot *)o;
 	_cleanup_(freep) struct entry *en = NULL;
 	_cleanup_(buf_free) struct buf b = {0};
+	struct node again;
 
 	if (s->over)
 		buf_printf(&b, "%s/%s", s->cluster, s->over->label);
@@ -512,7 +555,7 @@ static char *path(struct ns_object *o, const struct node *n)
 		buf_printf(&b, "/" INFO);
 	else if (n->ino >= s->made + MADE_FILES && n->ino < s->made + MADE_COUNT)
 		buf_printf(&b, "/data/%s", s->over->files[n->ino - s->made - MADE_FILES].name);
-	else if (n->ino - s->made >= MADE_COUNT && descend(s, n->ino, &b, &en, NULL) < 0)
+	else if (n->ino - s->made >= MADE_COUNT && descend(s, n->ino, &b, &again, &en, NULL) < 0)
 		buf_printf(&b, "/… (inode %" PRIu64 ")", n->ino);
 	return buf_steal_str(&b);
 }

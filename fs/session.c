@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/branch_dir.h"
 #include "fs/driver.h"
 #include "fs/fs.h"
 #include "fs/mount.h"
@@ -73,7 +74,7 @@ static struct fuse_session *session_new(struct fs *fs, const struct mount_option
 	size_t size;
 	const struct fuse_lowlevel_ops *ops = driver_ops(&size);
 
-	buf_printf(&b, "ro,nosuid,nodev,subtype=pgstrata");
+	buf_printf(&b, "%snosuid,nodev,subtype=pgstrata", fs->scratch ? "" : "ro,");
 	if (o->allow_other)
 		buf_printf(&b, ",allow_other,default_permissions");
 	buf_printf(&b, ",fsname=");
@@ -168,17 +169,22 @@ static int serve(struct fuse_session *se, const struct mount_options *o, struct 
 
 int mount_run(struct store *s, const struct mount_options *o, mount_ready_fn *ready, void *arg, struct err *e)
 {
-	const struct fs_options fo = {
+	_cleanup_(freep) char *scratch = NULL;
+	struct fs_options fo = {
 		.owner = {o->have_uid, o->have_gid, o->uid, o->gid},
 		.log = o->log,
 		.mountpoint = o->mountpoint,
 		.cache_bytes = o->cache_bytes,
+		.max_bytes = o->max_bytes,
 	};
 	struct greeter g = {o, ready, arg};
 	struct fuse_session *se;
 	struct fs fs;
-	int r = fs_init(&fs, s, &fo, e);
+	int r = o->scratch ? branch_scratch(o->scratch, store_id(s), &scratch, e) : 0;
 
+	fo.scratch = scratch;
+	if (r >= 0)
+		r = fs_init(&fs, s, &fo, e);
 	if (r < 0)
 		return r;
 	session_log.log = o->log;

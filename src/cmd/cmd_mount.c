@@ -256,7 +256,8 @@ static int prepare(struct request *q, char **mountpoint, char **repo, struct err
 
 int cmd_mount(struct cmd_context *c, int argc, char **argv)
 {
-	_cleanup_(freep) char *mountpoint = NULL, *repo = NULL, *log_path = NULL, *cache_dir = NULL;
+	_cleanup_(freep) char *mountpoint = NULL, *repo = NULL, *log_path = NULL, *cache_dir = NULL,
+			      *scratch = NULL;
 	_cleanup_(cmd_list_free) struct cmd_list lists = {0};
 	struct request q = {.c = c, .ready_fd = -1};
 	const struct cmd_option options[] = {
@@ -265,6 +266,10 @@ int cmd_mount(struct cmd_context *c, int argc, char **argv)
 			"allow_other (every user may enter; the files' permissions hold),\n"
 			"uid=NUMBER, gid=NUMBER (whom all files belong to)"},
 		{"foreground", 'f', NULL, OPTION_FLAG, &q.foreground, "does not become a daemon"},
+		{"scratch", 0, "DIR", OPTION_TEXT, &q.mount.scratch,
+			"branches (see \"pgstrata open\") can be written, and what is written goes here"},
+		{"max-size", 0, "SIZE", OPTION_SIZE, &q.mount.max_bytes,
+			"how much each branch may take of it (default: no limit)"},
 		{"log", 0, "FILE", OPTION_TEXT, &q.log_path,
 			"where messages go (default: syslog; in the foreground: standard error)"},
 		{"debug", 0, NULL, OPTION_FLAG, &q.mount.debug, "prints every request, with --foreground"},
@@ -275,8 +280,9 @@ int cmd_mount(struct cmd_context *c, int argc, char **argv)
 		.args = "MNT",
 		.min_args = 1,
 		.max_args = 1,
-		.about = "Shows the repository as a read-only directory, until \"pgstrata umount MNT\".\n"
-			 "Returns when the mount answers.",
+		.about = "Shows the repository as a directory, until \"pgstrata umount MNT\". Only branches "
+			 "of\n"
+			 "backups (with --scratch) can be written. Returns when the mount answers.",
 		.example = "  pgstrata mount -r /srv/backups /mnt/pg\n"
 			   "  cp -a /mnt/pg/main/backups/latest/data /var/lib/postgresql/restored",
 		.options = options,
@@ -288,6 +294,8 @@ int cmd_mount(struct cmd_context *c, int argc, char **argv)
 		return c->status;
 	if (take_options(&q.mount, &lists, &e) < 0)
 		return cmd_usage_error(c, &usage, "%s", e.text);
+	if (q.mount.max_bytes && !q.mount.scratch)
+		return cmd_usage_error(c, &usage, "--max-size is about --scratch, which was not given");
 	if (!c->repo)
 		return cmd_usage_error(c, &usage,
 			"which repository? Name it with -r REPO, PGSTRATA_REPO or repo= in the config file");
@@ -297,6 +305,8 @@ int cmd_mount(struct cmd_context *c, int argc, char **argv)
 		q.log_path = log_path = absolute(q.log_path);
 	if (c->cache_dir)
 		c->cache_dir = cache_dir = absolute(c->cache_dir);
+	if (q.mount.scratch)
+		q.mount.scratch = scratch = absolute(q.mount.scratch);
 	if (q.foreground)
 		return serve(&q);
 	return run_daemon(&q);

@@ -1,0 +1,20 @@
+/* What the files of the driver share. libfuse's types stay out of headers: `req` is its fuse_req_t, `fi` its struct
+ * fuse_file_info, `ops` its table of operations. Each function that takes a request answers it, once, but for driver_get. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "fs/handle.h"
+
+#define DRIVER_LONG 86400.0 /* seconds that the kernel may keep what cannot change without it */
+
+/* The node of a request; replies and gives false when the kernel asks for what it cannot know. */
+bool driver_get(void *req, uint64_t ino, struct node *ret);
+
+/* Requests about nodes of a branch (NODE_MOVES). */
+void driver_branch_open(void *req, const struct node *n, void *fi);
+void driver_branch_read(void *req, struct handle *h, uint64_t off, size_t size);
+void driver_branch_statfs(void *req, const struct node *n);
+
+/* Puts in the operations that change something. */
+void driver_write_ops(void *ops);

@@ -67,6 +67,8 @@ int branch_adopt(struct branch *b, uint64_t number, struct branch_node **ret, st
 			return r;
 		n = branch_table_node(&b->table, number);
 	}
+	if (!n && st.size > BRANCH_SIZE_MAX)
+		return err_set(e, -EFBIG, "larger than a file of a branch may be");
 	if (!n) {
 		branch_put_node(&rec, &st, number, S_ISREG(st.mode) ? st.size : 0, NULL);
 		r = branch_commit(b, &rec, e);
@@ -275,6 +277,8 @@ int branch_make(struct branch *b, uint64_t dir, const char *name, const struct b
 	struct branch_node *d;
 	int r = check_absent(b, dir, name, e);
 
+	if (r >= 0 && (S_ISCHR(m->mode) || S_ISBLK(m->mode)))
+		r = err_set(e, -EPERM, "a branch has no devices");
 	if (r >= 0)
 		r = has_room(b, e);
 	if (r < 0)
@@ -461,6 +465,7 @@ void branch_forget(struct branch *b, uint64_t number)
 			branch_leave(b, number);
 	}
 	pthread_mutex_unlock(&b->lock);
+	branch_relieve(b);
 }
 
 /* ---- attributes ---- */
@@ -558,6 +563,7 @@ static void branch_free(struct branch *b)
 	if (b->files >= 0)
 		close(b->files);
 	pthread_mutex_destroy(&b->lock);
+	pthread_mutex_destroy(&b->names);
 	free(b->leaving);
 	free(b->path);
 	free(b);
@@ -579,6 +585,7 @@ int branch_new(const char *path, const struct branch_options *o, struct branch *
 	b->max_bytes = o->max_bytes;
 	b->files = -1;
 	pthread_mutex_init(&b->lock, NULL);
+	pthread_mutex_init(&b->names, NULL);
 	b->path = strdup(path);
 	r = !b->path || branch_table_init(&b->table) < 0 ? err_set(e, -ENOMEM, "no memory for a branch") : 0;
 	if (r >= 0)
@@ -596,6 +603,8 @@ int branch_new(const char *path, const struct branch_options *o, struct branch *
 	branch_table_each(&b->table, sweep, b);
 	/* The log is on disk. */
 	r = branch_sync_log(b, branch_log_end(b->log), e);
+	if (r >= 0)
+		r = branch_tidy(b, e);
 	if (r < 0) {
 		branch_free(b);
 		return r;

@@ -7,8 +7,12 @@
  * What survives. The journal (fs/branch_log.h) has every change of names and attributes, in order, as soon as it is made,
  * so the death of the process loses none of those. Bytes are first in files/<number>, then in the journal: with `durable`
  * only after they are on disk, that is with branch_fsync or branch_close, so that neither a lost process nor a lost power
- * shows other bytes than those that were there before or those that were written. Without it branch_fsync does nothing
- * and bytes survive the process as they are written, but not a loss of power. */
+ * shows other bytes than those that were there before or those that were written; or zeroes, where a file grew since it
+ * was last synced. Without it branch_fsync does nothing and bytes survive the process as they are written, but not a loss
+ * of power.
+ *
+ * An error that a full disk or the limit caused leaves the branch as it was, and the same call works when there is room.
+ * Bytes that the disk failed to keep (fsync's EIO) are lost, and every later branch_fsync of that file says so. */
 #pragma once
 
 #include <stdbool.h>
@@ -91,6 +95,8 @@ int branch_write(struct branch_open *o, uint64_t off, const void *p, size_t n, s
 /* fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE with or without KEEP_SIZE; else -EOPNOTSUPP. */
 int branch_allocate(struct branch_open *o, int mode, uint64_t off, uint64_t len, struct err *e);
 int branch_fsync(struct branch_open *o, struct err *e);
+/* The same, but times may be forgotten: when size and blocks are known, the journal is left alone. */
+int branch_fdatasync(struct branch_open *o, struct err *e);
 int branch_fsync_dir(struct branch *b, uint64_t number, struct err *e);
 
 /* What is written, in bytes, and the limit (0: none). */

@@ -23,6 +23,7 @@ struct branch_open {
 	size_t words;
 	bool dirty;  /* fd has what is not synced; b->lock */
 	bool unsaid; /* size or times are not in the journal; b->lock */
+	bool grew;   /* the size is not; b->lock */
 	bool tail;   /* the last block may have old bytes behind the end of the file; lock */
 	int failed;  /* -errno of a sync: what it was about is lost; b->lock */
 };
@@ -49,8 +50,10 @@ struct branch {
 	uint64_t reserved; /* blocks that writers are about to add */
 	struct branch_leaving *leaving;
 	size_t n_leaving, cap_leaving;
-	bool new_files; /* files/ has names that are not synced */
+	bool new_files; /* files/ may have names that are not synced */
 	int broken;	/* -errno: memory and journal are not the same any more */
+
+	pthread_mutex_t names; /* rank: above lock; one thread syncs files/, the others find it done */
 };
 
 /* Writes the record and applies it. The lock is held. */
@@ -66,3 +69,12 @@ int branch_sync_log(struct branch *b, uint64_t end, struct err *e);
 int branch_resize(struct branch_open *o, const struct branch_change *c, struct err *e);
 int branch_sync_all(struct branch *b, struct err *e);
 void branch_opens_free(struct branch *b);
+/* Gives room back without waiting, or when there is much of it. No lock is held. */
+void branch_relieve(struct branch *b);
+/* The name of a file in files/. */
+#define BRANCH_FILE_NAME 24
+const char *branch_file_name(uint64_t number, char name[BRANCH_FILE_NAME]);
+
+/* branch_tidy.c, before anybody else has the branch: makes a journal that is mostly history anew, and removes what is in
+ * files/ and belongs to nothing. */
+int branch_tidy(struct branch *b, struct err *e);

@@ -4,12 +4,12 @@
  * what a first write leaves of a block comes from below, or is zero. All others are the backup's up to lower_size, and zero
  * behind it; so a block of zeroes behind that is not written at all.
  *
- * Order. Bytes are written before the table calls a block written. In the journal it is after fdatasync (durable), or at
- * once. Room is given back only when the journal that no longer has the blocks is on disk; until then old bytes may lie
- * behind the end of a file (`tail`), and are zeroed before the file grows over them.
+ * Order. Bytes are written before the table calls a block written. In the journal it is at once, or (durable) after the
+ * bytes and the name of their file are on disk. Room is given back, and written over, only when the journal that no longer
+ * has the blocks is on disk (`cut_end`); old bytes may lie behind the end of a file (`tail`), and are zeroed before it
+ * grows over them.
  *
- * Lock order: a file's sync, its lock, b->lock, the log's; `once` is a leaf. */
-#include <dirent.h>
+ * Lock order: a file's sync, its lock, b->names, b->lock, the log's; `once` is a leaf. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -148,26 +148,31 @@ void branch_opens_free(struct branch *b)
 		}
 }
 
+const char *branch_file_name(uint64_t number, char name[BRANCH_FILE_NAME])
+{
+	snprintf(name, BRANCH_FILE_NAME, "%" PRIu64, number);
+	return name;
+}
+
 /* The descriptor of the file's own blocks. */
 static int own_fd(struct branch_open *o, const struct branch_node *n, int *ret, struct err *e)
 {
 	struct branch *b = o->b;
-	char name[24];
+	char name[BRANCH_FILE_NAME];
 	int r = 0;
 
 	pthread_mutex_lock(&o->once);
 	if (o->fd < 0) {
-		snprintf(name, sizeof(name), "%" PRIu64, o->number);
 		r = fault_at("branch-file-open");
 		/* What an earlier mount may have left under that number is not this file's. */
 		if (r == 0)
-			o->fd = openat(b->files, name,
+			o->fd = openat(b->files, branch_file_name(o->number, name),
 				O_RDWR | O_CLOEXEC | O_NOFOLLOW | (n->n_blocks ? 0 : O_CREAT | O_TRUNC),
 				0600);
 		if (r == 0 && o->fd < 0)
 			r = -errno;
 		if (r < 0)
-			err_sys(e, r, "%s/files/%s", b->path, name);
+			err_sys(e, r, "%s/files/%" PRIu64, b->path, o->number);
 	}
 	*ret = o->fd;
 	pthread_mutex_unlock(&o->once);
@@ -307,26 +312,29 @@ struct part {
 	bool fresh;   /* the block is not written yet, and will be */
 };
 
-static struct part part_of(const struct branch_node *n, uint64_t off, const uint8_t *p, size_t len)
+/* `below`: so much of the file is the backup's. A writer takes it from the node once, under b->lock. */
+static struct part part_of(
+	const struct branch_node *n, uint64_t below, uint64_t off, const uint8_t *p, size_t len)
 {
 	struct part t = {.block = off / BRANCH_BLOCK, .at = (size_t)(off % BRANCH_BLOCK), .p = p};
 
 	t.len = len < BRANCH_BLOCK - t.at ? len : BRANCH_BLOCK - t.at;
 	if (!branch_node_has(n, t.block)) {
-		t.nothing = t.block * BRANCH_BLOCK >= n->lower_size && all_zero(p, t.len);
+		t.nothing = t.block * BRANCH_BLOCK >= below && all_zero(p, t.len);
 		t.fresh = !t.nothing;
 	}
 	return t;
 }
 
-static int write_part(struct branch_open *o, const struct branch_node *n, const struct part *t, struct err *e)
+static int write_part(struct branch_open *o, const struct branch_node *n, uint64_t below,
+	const struct part *t, struct err *e)
 {
 	uint8_t whole[BRANCH_BLOCK];
 	int r;
 
 	if (!t->fresh || t->len == BRANCH_BLOCK)
 		return put_own(o, n, t->block * BRANCH_BLOCK + t->at, t->p, t->len, e);
-	r = read_unwritten(o, n->lower_size, t->block * BRANCH_BLOCK, whole, sizeof(whole), e);
+	r = read_unwritten(o, below, t->block * BRANCH_BLOCK, whole, sizeof(whole), e);
 	if (r < 0)
 		return r;
 	memcpy(whole + t->at, t->p, t->len);
@@ -334,19 +342,19 @@ static int write_part(struct branch_open *o, const struct branch_node *n, const 
 }
 
 /* The file is going to grow: what is behind its end in its last block becomes zero. The file's lock is held. */
-static int clean_tail(struct branch_open *o, const struct branch_node *n, struct err *e)
+static int clean_tail(struct branch_open *o, const struct branch_node *n, uint64_t size, struct err *e)
 {
 	static const uint8_t zero[BRANCH_BLOCK];
-	size_t over = (size_t)(n->st.size % BRANCH_BLOCK);
+	size_t over = (size_t)(size % BRANCH_BLOCK);
 	int r = 0;
 
 	if (!o->tail)
 		return 0;
-	if (over && branch_node_has(n, n->st.size / BRANCH_BLOCK)) {
+	if (over && branch_node_has(n, size / BRANCH_BLOCK)) {
 		/* On disk the file may still be as long as it was. */
-		r = branch_log_sync(o->b->log, branch_log_end(o->b->log), e);
+		r = branch_log_sync(o->b->log, n->cut_end, e);
 		if (r >= 0)
-			r = put_own(o, n, n->st.size, zero, BRANCH_BLOCK - over, e);
+			r = put_own(o, n, size, zero, BRANCH_BLOCK - over, e);
 		pthread_mutex_lock(&o->b->lock);
 		o->dirty = true;
 		pthread_mutex_unlock(&o->b->lock);
@@ -396,6 +404,7 @@ static int publish(struct branch_open *o, struct branch_node *n, const struct bu
 {
 	_cleanup_(buf_free) struct buf rec = {0};
 	struct branch_stat st = n->st;
+	uint64_t log_end = n->log_end;
 	int r;
 
 	st.mtime = st.ctime = clock_now();
@@ -406,8 +415,10 @@ static int publish(struct branch_open *o, struct branch_node *n, const struct bu
 		return err_set(e, -ENOMEM, "no memory for a write");
 	if (!o->b->durable && (fresh || size != n->st.size))
 		return branch_commit(o->b, &rec, e);
-	r = branch_table_apply(&o->b->table, rec.data, rec.len, e);
 	o->unsaid = true;
+	o->grew |= size != n->st.size;
+	r = branch_table_apply(&o->b->table, rec.data, rec.len, e);
+	n->log_end = log_end; /* no record says this yet */
 	return r;
 }
 
@@ -417,39 +428,55 @@ static int write_locked(struct branch_open *o, uint64_t off, const uint8_t *p, s
 	_cleanup_(buf_free) struct buf blocks = {0};
 	struct branch *b = o->b;
 	struct branch_node *node = NULL;
-	uint64_t fresh = 0, end = off + n;
+	uint64_t fresh = 0, end = off + n, size = 0, below = 0, first = 0, count = 0;
 	int r;
 
 	if (off > BRANCH_SIZE_MAX || n > BRANCH_SIZE_MAX - off)
 		return err_set(e, -EFBIG, "larger than a file of a branch may be");
 	pthread_mutex_lock(&b->lock);
 	r = branch_adopt(b, o->number, &node, e);
+	if (r >= 0) {
+		size = node->st.size;
+		below = node->lower_size;
+	}
 	pthread_mutex_unlock(&b->lock);
-	if (r >= 0 && end > node->st.size)
-		r = clean_tail(o, node, e);
+	if (r >= 0 && end > size)
+		r = clean_tail(o, node, size, e);
 	if (r < 0)
 		return r;
 	for (size_t done = 0; done < n;) {
-		struct part t = part_of(node, off + done, p + done, n - done);
+		struct part t = part_of(node, below, off + done, p + done, n - done);
 
-		if (t.fresh) {
-			branch_put_blocks(&blocks, o->number, t.block, 1);
-			fresh++;
-		}
 		done += t.len;
+		if (!t.fresh)
+			continue;
+		fresh++;
+		if (count && first + count == t.block) {
+			count++;
+			continue;
+		}
+		if (count)
+			branch_put_blocks(&blocks, o->number, first, count);
+		first = t.block;
+		count = 1;
 	}
-	r = reserve(b, fresh, e);
+	if (count)
+		branch_put_blocks(&blocks, o->number, first, count);
+	/* On disk these blocks may still be what the file had before it was cut. */
+	r = fresh ? branch_log_sync(b->log, node->cut_end, e) : 0;
+	if (r >= 0)
+		r = reserve(b, fresh, e);
 	if (r < 0)
 		return r;
 	for (size_t done = 0; r >= 0 && done < n;) {
-		struct part t = part_of(node, off + done, p + done, n - done);
+		struct part t = part_of(node, below, off + done, p + done, n - done);
 		size_t len = t.len;
 
 		/* Whole blocks that follow each other, and what replaces bytes, go in one call. */
 		while (!t.nothing && (!t.fresh || t.len % BRANCH_BLOCK == 0) &&
 			t.at + t.len >= BRANCH_BLOCK && done + t.len < n) {
 			struct part more =
-				part_of(node, off + done + t.len, p + done + t.len, n - done - t.len);
+				part_of(node, below, off + done + t.len, p + done + t.len, n - done - t.len);
 
 			if (more.nothing || (more.fresh && more.len != BRANCH_BLOCK))
 				break;
@@ -459,7 +486,7 @@ static int write_locked(struct branch_open *o, uint64_t off, const uint8_t *p, s
 			len = t.len;
 			r = put_own(o, node, off + done, t.p, t.len, e);
 		} else if (!t.nothing) {
-			r = write_part(o, node, &t, e);
+			r = write_part(o, node, below, &t, e);
 		}
 		done += len;
 	}
@@ -467,14 +494,14 @@ static int write_locked(struct branch_open *o, uint64_t off, const uint8_t *p, s
 	b->reserved -= fresh;
 	o->dirty |= b->durable;
 	for (size_t i = 0, done = 0; b->durable && r >= 0 && fresh && done < n; i++) {
-		struct part t = part_of(node, off + done, p + done, n - done);
+		struct part t = part_of(node, below, off + done, p + done, n - done);
 
 		if (t.fresh && note_pending(o, t.block) < 0)
 			r = err_set(e, -ENOMEM, "no memory for a write");
 		done += t.len;
 	}
 	if (r >= 0)
-		r = publish(o, node, &blocks, fresh, end > node->st.size ? end : node->st.size, e);
+		r = publish(o, node, &blocks, fresh, end > size ? end : size, e);
 	pthread_mutex_unlock(&b->lock);
 	return r;
 }
@@ -497,16 +524,17 @@ static int resize_locked(struct branch_open *o, uint64_t size, struct err *e)
 	struct branch *b = o->b;
 	struct branch_node *n = NULL;
 	struct branch_stat st;
-	uint64_t had;
+	uint64_t had, was = 0;
 	int r;
 
 	if (size > BRANCH_SIZE_MAX)
 		return err_set(e, -EFBIG, "larger than a file of a branch may be");
 	pthread_mutex_lock(&b->lock);
 	r = branch_adopt(b, o->number, &n, e);
+	was = r >= 0 ? n->st.size : 0;
 	pthread_mutex_unlock(&b->lock);
-	if (r >= 0 && size > n->st.size)
-		r = clean_tail(o, n, e);
+	if (r >= 0 && size > was)
+		r = clean_tail(o, n, was, e);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&b->lock);
@@ -523,8 +551,7 @@ static int resize_locked(struct branch_open *o, uint64_t size, struct err *e)
 	return r;
 }
 
-/* Room that can be given back without waiting, or when there is much of it. */
-static void relieve(struct branch *b)
+void branch_relieve(struct branch *b)
 {
 	bool now;
 
@@ -542,7 +569,7 @@ int branch_resize(struct branch_open *o, const struct branch_change *c, struct e
 	pthread_rwlock_wrlock(&o->lock);
 	r = resize_locked(o, c->size, e);
 	pthread_rwlock_unlock(&o->lock);
-	relieve(o->b);
+	branch_relieve(o->b);
 	return r;
 }
 
@@ -609,12 +636,54 @@ static int say_blocks(
 	if (rec.len)
 		r = branch_commit(o->b, &rec, e);
 	if (r >= 0)
-		o->unsaid = false;
+		o->unsaid = o->grew = false;
 	return r;
 }
 
+/* What could not be said is to be said again. The lock is held. */
+static void take_back(struct branch_open *o, uint64_t **taken, size_t words)
+{
+	uint64_t *less = *taken;
+	size_t n = words;
+
+	if (o->words < words) {
+		less = o->pending;
+		n = o->words;
+		o->pending = *taken;
+		o->words = words;
+	}
+	for (size_t i = 0; i < n; i++)
+		o->pending[i] |= less[i];
+	*taken = less;
+}
+
+/* The names in files/ are on disk. Nobody writes of a block before the name of its file is. */
+static int sync_names(struct branch *b, struct err *e)
+{
+	bool names;
+	int r = 0;
+
+	pthread_mutex_lock(&b->names);
+	pthread_mutex_lock(&b->lock);
+	names = b->new_files;
+	b->new_files = false;
+	pthread_mutex_unlock(&b->lock);
+	if (names) {
+		r = fault_at("branch-names-sync");
+		if (r == 0 && fsync(b->files) < 0)
+			r = -errno;
+	}
+	if (r < 0) {
+		pthread_mutex_lock(&b->lock);
+		b->new_files = true;
+		pthread_mutex_unlock(&b->lock);
+	}
+	pthread_mutex_unlock(&b->names);
+	return r < 0 ? err_sys(e, r, "%s/files", b->path) : 0;
+}
+
 /* One at a time for a file. */
-static int sync_locked(struct branch_open *o, uint64_t *ret_end, struct err *e)
+static int sync_locked(struct branch_open *o, bool data_only, uint64_t *ret_end, struct err *e)
 {
 	_cleanup_(freep) uint64_t *taken = NULL;
 	struct branch *b = o->b;
@@ -636,22 +705,24 @@ static int sync_locked(struct branch_open *o, uint64_t *ret_end, struct err *e)
 		if (r == 0 && fdatasync(o->fd) < 0)
 			r = -errno;
 	}
+	if (r == 0 && words)
+		r = sync_names(b, e);
 	pthread_mutex_lock(&b->lock);
 	n = branch_table_node(&b->table, o->number);
 	if (r < 0) {
 		o->failed = r;
 		err_sys(e, r, "%s/files/%" PRIu64 ": what was written is lost", b->path, o->number);
-	} else if (n && (words || o->unsaid)) {
+	} else if (n && (words || o->grew || (o->unsaid && !data_only))) {
 		r = say_blocks(o, taken, words, n, e);
-		/* Nothing of it may be forgotten. */
-		o->failed = r;
+		if (r < 0)
+			take_back(o, &taken, words);
 	}
 	*ret_end = n ? n->log_end : 0;
 	pthread_mutex_unlock(&b->lock);
 	return r;
 }
 
-int branch_fsync(struct branch_open *o, struct err *e)
+static int sync_file(struct branch_open *o, bool data_only, struct err *e)
 {
 	uint64_t end = 0;
 	int r;
@@ -663,9 +734,19 @@ int branch_fsync(struct branch_open *o, struct err *e)
 		return r;
 	}
 	pthread_mutex_lock(&o->sync);
-	r = sync_locked(o, &end, e);
+	r = sync_locked(o, data_only, &end, e);
 	pthread_mutex_unlock(&o->sync);
 	return r < 0 ? r : branch_sync_log(o->b, end, e);
+}
+
+int branch_fsync(struct branch_open *o, struct err *e)
+{
+	return sync_file(o, false, e);
+}
+
+int branch_fdatasync(struct branch_open *o, struct err *e)
+{
+	return sync_file(o, true, e);
 }
 
 void branch_leave(struct branch *b, uint64_t number)
@@ -689,25 +770,43 @@ void branch_leave(struct branch *b, uint64_t number)
 	b->leaving[b->n_leaving++] = (struct branch_leaving){number, branch_log_end(b->log)};
 }
 
-/* The file behind the last block that is in it. */
-static void shrink(struct branch *b, uint64_t number)
+/* Where the last block that is in the file ends. */
+static uint64_t end_of_blocks(const struct branch_node *n)
 {
+	uint64_t i = (uint64_t)n->words * 64;
+
+	while (i && !n->blocks[(i - 1) / 64])
+		i -= 64;
+	while (i && !branch_node_has(n, i - 1))
+		i--;
+	return i * BRANCH_BLOCK;
+}
+
+/* The file behind the last block that is in it. What was cut off since is another's turn: on disk it is still there. */
+static void shrink(struct branch *b, uint64_t number, uint64_t synced)
+{
+	_cleanup_(closep) int own = -1;
+	char name[BRANCH_FILE_NAME];
 	struct branch_open *o;
 	struct branch_node *n;
-	uint64_t end = 0;
+	uint64_t end = UINT64_MAX;
 	struct stat st;
+	int fd;
 
 	if (branch_open(b, number, &o, NULL) < 0)
 		return;
 	pthread_rwlock_wrlock(&o->lock);
 	pthread_mutex_lock(&b->lock);
 	n = branch_table_node(&b->table, number);
-	for (uint64_t i = n ? (uint64_t)n->words * 64 : 0; i-- > 0 && !end;)
-		if (branch_node_has(n, i))
-			end = (i + 1) * BRANCH_BLOCK;
+	if (n && n->cut_end <= synced)
+		end = end_of_blocks(n);
 	pthread_mutex_unlock(&b->lock);
-	if (n && o->fd >= 0 && fstat(o->fd, &st) == 0 && (uint64_t)st.st_size > end)
-		(void)!ftruncate(o->fd, (off_t)end); /* it only takes room */
+	fd = o->fd;
+	if (fd < 0 && end < UINT64_MAX)
+		fd = own = openat(b->files, branch_file_name(number, name), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	/* If it fails, it only takes room. */
+	if (fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size > end && fault_at("branch-file-cut") == 0)
+		(void)!ftruncate(fd, (off_t)end);
 	pthread_rwlock_unlock(&o->lock);
 	branch_open_drop(o);
 }
@@ -716,7 +815,7 @@ static void give_back(struct branch *b, uint64_t synced)
 {
 	for (;;) {
 		struct branch_leaving l = {0};
-		char name[24];
+		char name[BRANCH_FILE_NAME];
 		bool gone;
 
 		pthread_mutex_lock(&b->lock);
@@ -726,33 +825,17 @@ static void give_back(struct branch *b, uint64_t synced)
 		pthread_mutex_unlock(&b->lock);
 		if (!l.number)
 			return;
-		snprintf(name, sizeof(name), "%" PRIu64, l.number);
-		if (gone)
-			unlinkat(b->files, name, 0);
-		else
-			shrink(b, l.number);
+		if (!gone)
+			shrink(b, l.number, synced);
+		else if (fault_at("branch-file-unlink") == 0)
+			unlinkat(b->files, branch_file_name(l.number, name), 0);
 	}
 }
 
 int branch_sync_log(struct branch *b, uint64_t end, struct err *e)
 {
-	bool names = false;
-	int r = 0;
+	int r = branch_log_sync(b->log, end, e);
 
-	if (b->durable && branch_log_synced(b->log) < end) {
-		pthread_mutex_lock(&b->lock);
-		names = b->new_files;
-		b->new_files = false;
-		pthread_mutex_unlock(&b->lock);
-		if (names && fsync(b->files) < 0) {
-			r = err_sys(e, -errno, "%s/files", b->path);
-			pthread_mutex_lock(&b->lock);
-			b->new_files = true;
-			pthread_mutex_unlock(&b->lock);
-		}
-		if (r >= 0)
-			r = branch_log_sync(b->log, end, e);
-	}
 	if (r >= 0)
 		give_back(b, b->durable ? branch_log_synced(b->log) : UINT64_MAX);
 	return r;

@@ -21,6 +21,9 @@
 #include "src/base/io.h"
 
 #define VERSION 1
+#define ROOM         \
+	(UINT64_C(1) \
+		<< 20) /* what is kept ahead of the end, so that a full disk still takes the record of a removal */
 static const uint8_t magic[8] = {'P', 'G', 'S', 'B', 'R', 'N', 'C', 'H'};
 
 struct branch_log {
@@ -28,6 +31,7 @@ struct branch_log {
 	bool durable;
 	pthread_mutex_t lock; /* rank: leaf; guards what follows, and the order of writes */
 	uint64_t end, synced;
+	uint64_t room;		   /* the disk was asked for space up to here */
 	int broken;		   /* -errno: a part of a record could not be taken back */
 	pthread_mutex_t sync_lock; /* rank: above lock; one thread syncs, the others find it done */
 };
@@ -84,9 +88,11 @@ static bool was_synced(const uint8_t *p, size_t n, size_t at)
 int branch_log_scan(const uint8_t *p, size_t n, branch_log_fn *fn, void *arg, size_t *ret_end, struct err *e)
 {
 	size_t at = BRANCH_LOG_HEADER;
+	static const uint8_t zero[BRANCH_LOG_HEADER];
 	struct cur c = cur_of(p, n);
 
-	if (n < BRANCH_LOG_HEADER) {
+	/* A power loss just after it was made leaves a size and no bytes. */
+	if (n < BRANCH_LOG_HEADER || (!memcmp(p, zero, sizeof(zero)) && !was_synced(p, n, 0))) {
 		*ret_end = 0;
 		return 0;
 	}
@@ -184,6 +190,15 @@ void branch_log_free(struct branch_log *l)
 	free(l);
 }
 
+/* Space ahead of the end. What the disk cannot promise, the write itself will say. The lock is held. */
+static void keep_room(struct branch_log *l, uint64_t end)
+{
+	if (end + ROOM / 2 <= l->room)
+		return;
+	l->room = end + ROOM;
+	(void)!fallocate(l->fd, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)ROOM);
+}
+
 int branch_log_append(struct branch_log *l, const void *p, size_t n, uint64_t *ret_end, struct err *e)
 {
 	_cleanup_(buf_free) struct buf b = {0};
@@ -200,6 +215,7 @@ int branch_log_append(struct branch_log *l, const void *p, size_t n, uint64_t *r
 	buf_put(&b, p, n);
 	r = l->broken ? l->broken : b.bad ? -ENOMEM : fault_at("branch-log-write");
 	if (r >= 0) {
+		keep_room(l, l->end + b.len);
 		r = io_pwrite(l->fd, b.data, b.len, l->end);
 		if (r < 0 && ftruncate(l->fd, (off_t)l->end) < 0)
 			l->broken = -EIO;

@@ -29,7 +29,7 @@ struct branch_log;
 typedef int branch_log_fn(void *arg, const uint8_t *p, size_t n, struct err *e);
 
 /* Reads a log that lies in memory: calls fn for each record and gives where the good ones end. What is not even a whole
- * header is an empty log that ends at 0. -EBADMSG; what fn returned. */
+ * header, or a header of zeroes, is an empty log that ends at 0. -EBADMSG; what fn returned. */
 int branch_log_scan(const uint8_t *p, size_t n, branch_log_fn *fn, void *arg, size_t *ret_end, struct err *e);
 
 /* Opens or makes the file, and reads it. `durable`: branch_log_sync reaches the disk. */

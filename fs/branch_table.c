@@ -244,11 +244,14 @@ static int set_blocks(struct branch_table *t, struct branch_node *n, uint64_t fi
 
 	if (need > n->words) {
 		size_t words = n->words * 2 > need ? n->words * 2 : need;
-		uint64_t *p = realloc(n->blocks, words * sizeof(*p));
+		/* Not realloc: of a map that is mostly zeroes, only what is set needs memory. */
+		uint64_t *p = calloc(words, sizeof(*p));
 
 		if (!p)
 			return -ENOMEM;
-		memset(p + n->words, 0, (words - n->words) * sizeof(*p));
+		if (n->words)
+			memcpy(p, n->blocks, n->words * sizeof(*p));
+		free(n->blocks);
 		n->blocks = p;
 		n->words = words;
 	}
@@ -455,8 +458,13 @@ static int apply_node(struct branch_table *t, struct cur *c)
 		if (st.number >= t->next_number)
 			t->next_number = st.number + 1;
 	}
-	if (st.size < n->st.size)
+	if (st.size < n->st.size) {
+		uint64_t had = n->n_blocks;
+
 		cut_blocks(t, n, (st.size + BRANCH_BLOCK - 1) / BRANCH_BLOCK);
+		if (n->n_blocks < had || branch_node_has(n, st.size / BRANCH_BLOCK))
+			n->cut_end = t->log_end;
+	}
 	n->st = st;
 	n->log_end = t->log_end;
 	n->lower = lower;
@@ -555,6 +563,10 @@ static void dump_node(void *arg, struct branch_table *t, struct branch_node *n)
 	for (uint64_t i = 0; n->n_blocks && i < end; i++) {
 		uint64_t first = i;
 
+		if (!n->blocks[i / 64]) {
+			i |= 63;
+			continue;
+		}
 		while (i < end && branch_node_has(n, i))
 			i++;
 		if (i > first)

@@ -58,6 +58,7 @@ struct branch_node {
 	size_t n_places, n_gone, cap_places;
 	uint64_t next_cookie;
 	uint64_t log_end; /* of the last record about it: branch_table.log_end as it was then */
+	uint64_t cut_end; /* of the last record that took bytes of files/<number> away from it */
 };
 
 struct branch_table {

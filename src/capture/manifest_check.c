@@ -21,6 +21,7 @@
 #define OFFSET_BITS 40
 #define OFFSET_MASK ((UINT64_C(1) << OFFSET_BITS) - 1)
 #define NAMED_MAX 4	       /* differences that the final message names */
+#define NAMED_PATH 150	       /* bytes of a path that it shows */
 #define LATE_MEMORY (8u << 20) /* of noted files, before they go to a file */
 
 /* Guards of the table itself are not needed: it does not change after loading. */
@@ -39,6 +40,8 @@ struct manifest_check {
 		*late; /* the files that came before the manifest: struct noted by path; NULL: none can */
 	struct buf named;
 	uint64_t differences;
+	manifest_difference_fn *fn; /* instead of named; NULL: nobody */
+	void *arg;
 };
 
 struct noted {
@@ -254,7 +257,14 @@ static int find(const struct manifest_check *mc, const char *path, size_t n, str
 	return 0;
 }
 
-__attribute__((format(printf, 2, 3))) static void differs(struct manifest_check *mc, const char *fmt, ...)
+void manifest_check_tell(struct manifest_check *mc, manifest_difference_fn *fn, void *arg)
+{
+	mc->fn = fn;
+	mc->arg = arg;
+}
+
+__attribute__((format(printf, 3, 4))) static void differs(
+	struct manifest_check *mc, const char *path, const char *fmt, ...)
 {
 	char text[200];
 	va_list ap;
@@ -263,8 +273,11 @@ __attribute__((format(printf, 2, 3))) static void differs(struct manifest_check 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	pthread_mutex_lock(&mc->lock);
-	if (mc->differences++ < NAMED_MAX)
-		buf_printf(&mc->named, "%s%s", mc->differences > 1 ? "; " : "", text);
+	mc->differences++;
+	if (mc->fn)
+		mc->fn(mc->arg, path, text);
+	else if (mc->differences <= NAMED_MAX)
+		buf_printf(&mc->named, "%s%.*s %s", mc->differences > 1 ? "; " : "", NAMED_PATH, path, text);
 	pthread_mutex_unlock(&mc->lock);
 }
 
@@ -281,20 +294,22 @@ static bool is_sha(enum manifest_algorithm a)
 	return a != MANIFEST_NONE && a != MANIFEST_CRC32C;
 }
 
+int manifest_check_find(const struct manifest_check *mc, const char *path, size_t n,
+	struct manifest_scratch *s, struct manifest_file *ret, struct err *e)
+{
+	size_t i;
+
+	return datadir_verify_ignores(path, n) ? 0 : find(mc, path, n, s, ret, &i, e);
+}
+
 int manifest_check_algorithm(
 	struct manifest_check *mc, const char *path, size_t n, enum manifest_algorithm *ret, struct err *e)
 {
 	struct manifest_scratch s;
 	struct manifest_file f;
-	size_t i;
-	int r;
+	int r = manifest_check_find(mc, path, n, &s, &f, e);
 
-	*ret = MANIFEST_NONE;
-	if (datadir_verify_ignores(path, n))
-		return 0;
-	r = find(mc, path, n, &s, &f, &i, e);
-	if (r > 0)
-		*ret = f.algorithm;
+	*ret = r > 0 ? f.algorithm : MANIFEST_NONE;
 	return r < 0 ? r : 0;
 }
 
@@ -302,11 +317,11 @@ int manifest_check_algorithm(
 static int check_size(struct manifest_check *mc, const struct manifest_file *f, size_t i, uint64_t size)
 {
 	if (!mark(mc, i)) {
-		differs(mc, "%s came twice", f->path);
+		differs(mc, f->path, "came twice");
 		return 0;
 	}
 	if (f->size != size) {
-		differs(mc, "%s has %llu bytes instead of %llu", f->path, (unsigned long long)size,
+		differs(mc, f->path, "has %llu bytes instead of %llu", (unsigned long long)size,
 			(unsigned long long)f->size);
 		return 0;
 	}
@@ -324,16 +339,16 @@ static int compare_crc(
 	if (r < 0)
 		return r;
 	if (r == 0) {
-		differs(mc, "%s is not listed", path);
+		differs(mc, path, "is not listed");
 		return 0;
 	}
 	if (is_sha(f.algorithm) && mc->late && mark(mc, i))
-		differs(mc, "%s has a %s checksum, which was not asked for", f.path,
+		differs(mc, f.path, "has a %s checksum, which was not asked for",
 			manifest_algorithm_name(f.algorithm));
 	if (is_sha(f.algorithm) || !check_size(mc, &f, i, size))
 		return 0;
 	if (f.algorithm == MANIFEST_CRC32C && !manifest_crc32c_is(&f, crc))
-		differs(mc, "%s has another checksum", f.path);
+		differs(mc, f.path, "has another checksum");
 	return 0;
 }
 
@@ -384,7 +399,7 @@ int manifest_check_sha(struct manifest_check *mc, const char *path, size_t n, ui
 	if (r <= 0 || !is_sha(f.algorithm) || !check_size(mc, &f, i, size))
 		return r < 0 ? r : 0;
 	if (memcmp(f.digest, digest, manifest_digest_len(f.algorithm)))
-		differs(mc, "%s has another checksum", f.path);
+		differs(mc, f.path, "has another checksum");
 	return 0;
 }
 
@@ -403,7 +418,7 @@ static int check_missing(struct manifest_check *mc, struct err *e)
 		if (r < 0)
 			return err_wrap(e, r, "%s", mc->name);
 		if (!datadir_verify_ignores(f.path, f.path_len))
-			differs(mc, "%s is missing", f.path);
+			differs(mc, f.path, "is missing");
 	}
 	return 0;
 }

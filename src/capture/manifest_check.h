@@ -35,6 +35,15 @@ const struct manifest_info *manifest_check_info(const struct manifest_check *mc)
 /* Where the WAL that the backup needs begins and ends; ranges in the manifest's order. */
 size_t manifest_check_wal(const struct manifest_check *mc, const struct manifest_wal_range **ret);
 
+/* Tells each difference as it is found, `what` being the words that follow the path; one call at a time, from any thread.
+ * Before the first file. */
+typedef void manifest_difference_fn(void *arg, const char *path, const char *what);
+void manifest_check_tell(struct manifest_check *mc, manifest_difference_fn *fn, void *arg);
+
+/* What is listed for this path: 1, or 0 when it is not listed or passed over. ret's pointers lead into s. */
+int manifest_check_find(const struct manifest_check *mc, const char *path, size_t n,
+	struct manifest_scratch *s, struct manifest_file *ret, struct err *e);
+
 /* What must be computed over this file's bytes: MANIFEST_NONE also when it is not listed. */
 int manifest_check_algorithm(
 	struct manifest_check *mc, const char *path, size_t n, enum manifest_algorithm *ret, struct err *e);

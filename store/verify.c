@@ -9,6 +9,8 @@
 #include "src/base/clean.h"
 #include "store/verify_priv.h"
 
+#define FUTILE 16 /* from so many fruitless looks in a row on, one a second */
+
 void verify_fail(struct verify *v, int r, const struct err *e)
 {
 	pthread_mutex_lock(&v->lock);
@@ -17,6 +19,29 @@ void verify_fail(struct verify *v, int r, const struct err *e)
 		v->e = *e;
 	}
 	pthread_mutex_unlock(&v->lock);
+}
+
+int verify_refresh(struct verify *v, struct err *e)
+{
+	uint64_t now = clock_mono_ns();
+	int r = 0;
+
+	pthread_mutex_lock(&v->refreshing);
+	if (v->futile < FUTILE || now - v->refreshed_ns > 1000000000) {
+		r = store_refresh(v->s, e);
+		v->refreshed_ns = now;
+		v->futile++;
+		r = r < 0 ? r : 1;
+	}
+	pthread_mutex_unlock(&v->refreshing);
+	return r;
+}
+
+void verify_found(struct verify *v)
+{
+	pthread_mutex_lock(&v->refreshing);
+	v->futile = 0;
+	pthread_mutex_unlock(&v->refreshing);
 }
 
 void verify_unused(struct verify *v, const char *object, const char *why)
@@ -274,6 +299,7 @@ int store_verify(struct store *s, const struct verify_options *o, verify_fn *fn,
 	int r;
 
 	pthread_mutex_init(&v.lock, NULL);
+	pthread_mutex_init(&v.refreshing, NULL);
 	r = check(&v, e);
 	if (!r && v.r) {
 		r = v.r;
@@ -288,6 +314,7 @@ int store_verify(struct store *s, const struct verify_options *o, verify_fn *fn,
 	digestset_release(&v.bad);
 	digestset_release(&v.used);
 	pthread_mutex_destroy(&v.lock);
+	pthread_mutex_destroy(&v.refreshing);
 	*ret = v.report;
 	return r;
 }

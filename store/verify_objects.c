@@ -81,6 +81,30 @@ static bool is_gone(struct verify *v, const char *object)
 	return backend_stat(v->s->backend, object, &info, NULL) == -ENOENT;
 }
 
+/* As decoder_record, into w->raw. The base may lie in a pack that came after the index was read, or was rewritten since. */
+static int unpack_record(struct pass *p, struct worker *w, const struct record *rec, struct digest *ret,
+	bool *ret_base, struct err *e)
+{
+	struct index *ix = p->v->s->index;
+	int r = decoder_record(w->decoder, ix, rec, w->raw, ret, ret_base, e), again;
+	struct err why = {0};
+
+	if (r != -ENODATA || !*ret_base)
+		return r;
+	again = verify_refresh(p->v, &why);
+	if (again < 0) {
+		verify_fail(p->v, again, &why);
+		return -EINTR;
+	}
+	if (again) {
+		*e = (struct err){0};
+		r = decoder_record(w->decoder, ix, rec, w->raw, ret, ret_base, e);
+		if (!r)
+			verify_found(p->v);
+	}
+	return r;
+}
+
 /* 0, BASE, or an error: why the record does not give the bytes that its name promises. */
 static int check_record(struct pass *p, struct worker *w, const struct pack_entry *en, const uint8_t *bytes,
 	uint64_t *unpacked, struct err *e)
@@ -99,7 +123,7 @@ static int check_record(struct pass *p, struct worker *w, const struct pack_entr
 	r = room(&w->raw, &w->raw_cap, rec.raw_len + 1);
 	if (r < 0)
 		return err_sys(e, r, "unpacking");
-	r = decoder_record(w->decoder, p->v->s->index, &rec, w->raw, &is, &base, e);
+	r = unpack_record(p, w, &rec, &is, &base, e);
 	if (r < 0)
 		return base && !is_ours(r) ? BASE : r;
 	if (!digest_eq(&is, &en->id))
@@ -189,6 +213,10 @@ static void check_stretch(struct job *j, struct worker *w)
 			r = check_record(p, w, en, w->in + (en->off - j->entries[0].off), &unpacked, &e);
 		if (is_ours(r)) {
 			verify_fail(p->v, r, &e);
+			break;
+		}
+		if (r == BASE && is_gone(p->v, j->unit->name)) { /* and its base with it */
+			atomic_store(&j->pack->partly, true);
 			break;
 		}
 		if (r) {

@@ -34,6 +34,10 @@ struct verify {
 	struct digestset used; /* those of them that something reachable needs */
 	int r;		       /* the first error that ends the check */
 	struct err e;
+
+	pthread_mutex_t refreshing; /* rank: above the index's locks; guards what follows */
+	uint64_t refreshed_ns;	    /* when the index was last brought up to date for a miss */
+	unsigned futile;	    /* how often in a row that found nothing */
 };
 
 static inline bool verify_stopped(const struct verify *v)
@@ -46,6 +50,12 @@ void verify_fail(struct verify *v, int r, const struct err *e);
 /* A damaged object; chunk may be NULL, else it is noted as bad. base: as in the finding. Thread-safe. */
 void verify_damaged(
 	struct verify *v, const char *object, const struct digest *chunk, bool base, const char *why);
+
+/* Something is not where the index says, which may be behind: backups and prunes go on beside this. Brings it up to date. 1: look
+ * again, and call verify_found when it is there now; 0: that was done in vain so often that it is not worth it; or an
+ * error. Thread-safe. */
+int verify_refresh(struct verify *v, struct err *e);
+void verify_found(struct verify *v);
 
 /* A damaged object that can be made again from others. Thread-safe. */
 void verify_unused(struct verify *v, const char *object, const char *why);

@@ -17,7 +17,6 @@
 #define CLEAN 0
 #define DIRTY 1
 #define STALE 2	  /* not where the index says: it may be behind */
-#define FUTILE 16 /* from so many fruitless looks in a row on, one a second */
 
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
 CLEANUP_DEFINE(struct blob, blob_release)
@@ -37,8 +36,6 @@ struct walk {
 	struct buf path;
 	struct verify_unit **packs; /* by the index's number; NULL: not met, or gone */
 	size_t n_packs;
-	uint64_t refreshed_ns;	  /* when the index was last brought up to date for a miss */
-	unsigned futile;	  /* how often in a row that found nothing */
 	struct verify_unit young; /* stands for packs that came after the list of units was made */
 };
 
@@ -149,25 +146,25 @@ static int look_up(struct walk *w, const struct digest *id, struct err *why, str
 	return CLEAN;
 }
 
-/* CLEAN, DIRTY with the reason, or an error. Backups and prunes go on beside this: before something counts as lost, the
- * index is brought up to date. */
+/* CLEAN, DIRTY with the reason, or an error. */
 static int look_twice(struct walk *w, const struct digest *id, struct err *why, struct err *e)
 {
-	int r = look_up(w, id, why, e);
-	uint64_t now = r == STALE ? clock_mono_ns() : 0;
+	int r = look_up(w, id, why, e), again;
 
-	if (r == STALE && (w->futile < FUTILE || now - w->refreshed_ns > 1000000000)) {
-		r = store_refresh(w->v->s, e);
-		if (r < 0)
-			return r;
+	if (r != STALE)
+		return r;
+	again = verify_refresh(w->v, e);
+	if (again < 0)
+		return again;
+	if (again) {
 		/* Its numbers may be others now. */
 		if (w->n_packs)
 			memset(w->packs, 0, w->n_packs * sizeof(struct verify_unit *));
-		w->refreshed_ns = now;
 		*why = (struct err){0};
 		r = look_up(w, id, why, e);
-		w->futile = r == STALE ? w->futile + 1 : 0;
 	}
+	if (again && r != STALE)
+		verify_found(w->v);
 	return r == STALE ? DIRTY : r;
 }
 

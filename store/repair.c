@@ -49,6 +49,7 @@ struct repair {
 	struct missing *missing;
 	size_t n_missing, cap_missing;
 	bool no_memory;
+	struct names gone; /* snapshots and files of WAL that this run put away */
 	/* Set when a round changed something. */
 	bool progress;
 };
@@ -197,6 +198,17 @@ static int save_packs(struct repair *p, struct packing *to, struct err *e)
 
 /* ---- taking ---- */
 
+/* The other repository does not have it, or cannot give it: that is no error, unless it is this process's own. */
+static int not_given(struct repair *p, const char *what, int r, const struct err *why, struct err *e)
+{
+	if (verify_is_ours(r))
+		return err_set(e, r, "%s", why->text);
+	if (r != -ENOENT && r != -ENODATA)
+		log_msg(p->o->log, LOG_LEVEL_WARNING, "%s cannot be taken from the other repository: %s",
+			what, why->text);
+	return 0;
+}
+
 static int take_chunks(struct repair *p, struct packing *to, struct err *e)
 {
 	_cleanup_(chunker_freep) struct chunker *c = NULL;
@@ -207,11 +219,15 @@ static int take_chunks(struct repair *p, struct packing *to, struct err *e)
 	for (size_t i = 0; i < p->n_missing && !r; i++) {
 		const struct missing *m = &p->missing[i];
 		enum record_kind kind = (enum record_kind)m->kind;
+		struct err why = {0};
 		struct chunk_result got;
 		struct blob *b;
 
-		if (repo_blob(p->o->from, &m->id, kind, &b, NULL) < 0)
-			continue; /* the other one does not have it either */
+		r = repo_blob(p->o->from, &m->id, kind, &b, &why);
+		if (r < 0) {
+			r = not_given(p, "a chunk", r, &why, e);
+			continue;
+		}
 		r = chunker_store(c, kind, blob_data(b), blob_len(b), NULL, &got, e);
 		blob_release(b);
 		/* Unless the other one is damaged, too, in a way that its checksums do not show. */
@@ -229,11 +245,12 @@ static int take_chunks(struct repair *p, struct packing *to, struct err *e)
 static int take_object(struct repair *p, const char *name, uint64_t *count, struct err *e)
 {
 	_cleanup_(freep) void *bytes = NULL;
+	struct err why = {0};
 	size_t n;
-	int r;
+	int r = backend_get(p->o->from->backend, name, PIECE * 4, &bytes, &n, &why);
 
-	if (backend_get(p->o->from->backend, name, PIECE * 4, &bytes, &n, NULL) < 0)
-		return 0;
+	if (r < 0)
+		return not_given(p, name, r, &why, e);
 	r = backend_put(p->s->backend, name, bytes, n, e);
 	if (!r) {
 		(*count)++;
@@ -242,17 +259,41 @@ static int take_object(struct repair *p, const char *name, uint64_t *count, stru
 	return r == -EEXIST ? 0 : r;
 }
 
+static int add_name(void *arg, const char *name, const struct object_info *info)
+{
+	(void)info;
+	return names_add(arg, name);
+}
+
+/* Snapshots that are in quarantine, since this run or an earlier one that did not come to the end or had nowhere to take
+ * them from, and not in their place. */
+static int take_snapshots(struct repair *p, struct err *e)
+{
+	struct names all = {0};
+	int r = backend_list(p->s->backend, QUARANTINE "snapshots", add_name, &all, e);
+
+	if (r == -ENOMEM)
+		err_sys(e, r, "repair");
+	for (size_t i = 0; i < all.n && !r; i++)
+		r = take_object(p, all.v[i] + strlen(QUARANTINE), &p->report->snapshots_taken, e);
+	names_clear(&all);
+	return r;
+}
+
 static int take_wal_file(struct repair *p, const char *cluster, const char *name, struct err *e)
 {
 	_cleanup_(file_freep) struct file *f = NULL;
 	_cleanup_(closep) int fd = -1;
 	struct wal_info info;
+	struct err why = {0};
 	bool known;
-	int r;
+	int r = wal_stat(p->s, cluster, name, &info, &why);
 
-	if (wal_stat(p->s, cluster, name, &info, NULL) != -ENOENT ||
-		wal_open(p->o->from, cluster, name, &f, NULL) < 0)
-		return 0;
+	if (r != -ENOENT)
+		return verify_is_ours(r) ? err_set(e, r, "%s", why.text) : 0;
+	r = wal_open(p->o->from, cluster, name, &f, &why);
+	if (r < 0)
+		return not_given(p, name, r, &why, e);
 	fd = memfd_create("wal", MFD_CLOEXEC);
 	if (fd < 0)
 		return err_sys(e, -errno, "repair");
@@ -260,8 +301,9 @@ static int take_wal_file(struct repair *p, const char *cluster, const char *name
 		struct slice sl;
 		unsigned n = 1;
 
-		if (file_slices(f, off, file_chunk_size(f), &sl, &n, NULL) < 0)
-			return 0; /* damaged there, too */
+		r = file_slices(f, off, file_chunk_size(f), &sl, &n, &why);
+		if (r < 0)
+			return not_given(p, name, r, &why, e);
 		r = io_write(fd, sl.p, sl.len);
 		off += sl.len;
 		slice_release(&sl);
@@ -342,8 +384,10 @@ static int copy_object(struct repair *p, const char *name, struct err *e)
 /* A disk that cannot read an object any more must not keep the rest from being repaired. */
 static int put_away(struct repair *p, const char *name, struct err *e)
 {
+	/* A snapshot's name is how the other repository is asked for it, also by the next run if this one is killed. */
+	bool asked = p->o->from && is_in(name, "snapshots/"), copy = asked || !p->o->delete_damaged;
 	struct err why = {0};
-	int r = p->o->delete_damaged ? 0 : copy_object(p, name, &why);
+	int r = copy ? copy_object(p, name, &why) : 0;
 
 	if (r == -ENOENT)
 		return 0;
@@ -354,12 +398,14 @@ static int put_away(struct repair *p, const char *name, struct err *e)
 	}
 	if (r < 0)
 		return err_set(e, r, "%s", why.text);
-	if (!p->o->delete_damaged)
+	if (copy)
 		r = backend_barrier(p->s->backend, e);
 	if (!r)
 		r = backend_remove(p->s->backend, name, e);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
+	if (!is_in(name, "packs/") && !is_in(name, "walnote/") && names_add(&p->gone, name) < 0)
+		return err_sys(e, -ENOMEM, "repair");
 	log_msg(p->o->log, LOG_LEVEL_INFO, "%s: %s", name,
 		p->o->delete_damaged ? "deleted" : "moved to quarantine");
 	p->progress = true;
@@ -406,8 +452,8 @@ static int round_of(struct repair *p, struct err *e)
 	if (!r)
 		r = backend_barrier(p->s->backend, e);
 	for (size_t i = 0; i < p->damaged.n && !r && p->o->from; i++)
-		if (is_in(p->damaged.v[i], "snapshots/") || is_in(p->damaged.v[i], "clusters/"))
-			r = take_object(p, p->damaged.v[i], &p->report->snapshots_taken, e);
+		if (is_in(p->damaged.v[i], "clusters/"))
+			r = take_object(p, p->damaged.v[i], &p->report->clusters_taken, e);
 	return r ? r : index_sync(p->s->index, e);
 }
 
@@ -434,11 +480,58 @@ static int repair(struct repair *p, struct err *e)
 		p->progress = false;
 		if (!r && (p->damaged.n || (p->o->from && p->n_missing)))
 			r = round_of(p, e);
+		if (!r && p->o->from)
+			r = take_snapshots(p, e);
 		if (!p->progress && !p->orphaned.n)
 			break;
 	}
 	if (!r && p->o->from)
 		r = take_wal(p, e);
+	return r;
+}
+
+/* "TREE/CLUSTER/…/NAME": what is not there again is told as lost. */
+static int tell_gone(struct repair *p, const char *object, verify_fn *fn, void *arg, struct err *e)
+{
+	_cleanup_(freep) char *parts = strdup(object);
+	struct verify_finding f = {.kind = VERIFY_LOST, .object = object, .path = ""};
+	struct object_info info;
+	char *save = NULL;
+	int r = backend_stat(p->s->backend, object, &info, e);
+
+	if (r != -ENOENT)
+		return r;
+	if (!parts)
+		return err_sys(e, -ENOMEM, "repair");
+	f.snapshot_kind = strtok_r(parts, "/", &save);
+	f.cluster = strtok_r(NULL, "/", &save);
+	if (is_in(object, "snapshots/"))
+		f.snapshot_kind = strtok_r(NULL, "/", &save);
+	f.snapshot = strrchr(object, '/') + 1;
+	f.why = is_in(object, "snapshots/") ? "the snapshot itself was damaged" : "it was damaged";
+	if (!f.cluster || !f.snapshot_kind)
+		return 0;
+	p->report->after.lost++;
+	fn(arg, &f);
+	return 0;
+}
+
+/* What became of what was put away. */
+static int settle(struct repair *p, verify_fn *fn, void *arg, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < p->gone.n && !r; i++) {
+		_cleanup_(freep) char *kept = NULL;
+
+		r = is_in(p->gone.v[i], "clusters/") ? 0 : tell_gone(p, p->gone.v[i], fn, arg, e);
+		if (r < 0 || !p->o->delete_damaged || !is_in(p->gone.v[i], "snapshots/"))
+			continue;
+		if (asprintf(&kept, QUARANTINE "%s", p->gone.v[i]) < 0)
+			return err_sys(e, -ENOMEM, "repair");
+		r = backend_remove(p->s->backend, kept, e);
+		r = r == -ENOENT ? 0 : r;
+	}
 	return r;
 }
 
@@ -457,5 +550,10 @@ int store_repair(struct store *s, const struct repair_options *o, verify_fn *fn,
 	names_clear(&p.orphaned);
 	digestset_release(&p.known);
 	free(p.missing);
-	return r ? r : store_verify(s, &quick, fn, arg, &ret->after, e);
+	if (!r)
+		r = store_verify(s, &quick, fn, arg, &ret->after, e);
+	if (!r)
+		r = settle(&p, fn, arg, e);
+	names_clear(&p.gone);
+	return r;
 }

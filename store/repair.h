@@ -24,10 +24,11 @@ struct repair_options {
 
 struct repair_report {
 	struct verify_report before, after;
-	uint64_t packs, wal, snapshots;			   /* that were damaged and went to quarantine */
-	uint64_t notes;					   /* that were removed */
-	uint64_t saved, lost;				   /* records of damaged packs */
-	uint64_t chunks_taken, wal_taken, snapshots_taken; /* from the other repository */
+	uint64_t packs, wal, snapshots; /* that were damaged and went to quarantine */
+	uint64_t notes;			/* that were removed */
+	uint64_t saved, lost;		/* records of damaged packs */
+	/* From the other repository. */
+	uint64_t chunks_taken, wal_taken, snapshots_taken, clusters_taken;
 };
 
 /* fn is told what is still lost in the end. 0 also when something is. -EBUSY: a prune is at work. */

@@ -67,12 +67,6 @@ static int room(uint8_t **p, size_t *cap, size_t n)
 	return 0;
 }
 
-/* What is wrong with this check rather than with the repository. */
-static bool is_ours(int r)
-{
-	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EINTR;
-}
-
 /* Was it taken away since it was listed, by a prune? Whatever needed it is found missing by the second pass. */
 static bool is_gone(struct verify *v, const char *object)
 {
@@ -125,7 +119,7 @@ static int check_record(struct pass *p, struct worker *w, const struct pack_entr
 		return err_sys(e, r, "unpacking");
 	r = unpack_record(p, w, &rec, &is, &base, e);
 	if (r < 0)
-		return base && !is_ours(r) ? BASE : r;
+		return base && !verify_is_ours(r) ? BASE : r;
 	if (!digest_eq(&is, &en->id))
 		return err_set(e, -EBADMSG, "its bytes do not have the digest that names it");
 	*unpacked += rec.raw_len;
@@ -211,7 +205,7 @@ static void check_stretch(struct job *j, struct worker *w)
 		/* Of a stretch that cannot be read, every record is lost. */
 		if (!why.code)
 			r = check_record(p, w, en, w->in + (en->off - j->entries[0].off), &unpacked, &e);
-		if (is_ours(r)) {
+		if (verify_is_ours(r)) {
 			verify_fail(p->v, r, &e);
 			break;
 		}
@@ -350,7 +344,7 @@ static void check_wal(struct job *j, struct worker *w)
 		r = check_note(v, j->unit, cluster, name, &e);
 	else
 		r = read_wal(v, j->unit->name, cluster, name, &unpacked, &e);
-	if (is_ours(r)) {
+	if (verify_is_ours(r)) {
 		verify_fail(v, r, &e);
 		return;
 	}
@@ -419,12 +413,12 @@ static int check_pack(struct pass *p, struct verify_unit *u, struct err *e)
 	r = digest_parse(hex, &name)
 		    ? pack_load_footer(p->v->s->backend, &name, u->size, &pj->entries, &n, &why)
 		    : err_set(&why, -EBADMSG, "no pack has such a name");
-	if (r < 0 && !is_ours(r) && is_gone(p->v, u->name)) {
+	if (r < 0 && !verify_is_ours(r) && is_gone(p->v, u->name)) {
 		atomic_store(&pj->partly, true);
 		drop_pack(p, pj);
 		return 0;
 	}
-	if (r < 0 && !is_ours(r)) {
+	if (r < 0 && !verify_is_ours(r)) {
 		atomic_store(&pj->bad, true);
 		u->unreadable = true;
 		verify_damaged(p->v, u->name, NULL, false, why.text);

@@ -1,6 +1,7 @@
 /* What the parts of verify share. For store/verify*.c only. */
 #pragma once
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 
@@ -39,6 +40,12 @@ struct verify {
 	uint64_t refreshed_ns;	    /* when the index was last brought up to date for a miss */
 	unsigned futile;	    /* how often in a row that found nothing */
 };
+
+/* What is wrong with this process rather than with a repository. */
+static inline bool verify_is_ours(int r)
+{
+	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EINTR;
+}
 
 static inline bool verify_stopped(const struct verify *v)
 {

@@ -16,7 +16,7 @@
 
 #define CLEAN 0
 #define DIRTY 1
-#define STALE 2	  /* not where the index says: it may be behind */
+#define STALE 2 /* not where the index says: it may be behind */
 
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
 CLEANUP_DEFINE(struct blob, blob_release)

@@ -18,7 +18,8 @@ static void on_finding(void *arg, const struct verify_finding *f)
 
 static void print_report(const struct repair_report *r, bool deleted)
 {
-	if (!r->packs && !r->wal && !r->snapshots && !r->notes && !r->chunks_taken && !r->wal_taken) {
+	if (!r->packs && !r->wal && !r->snapshots && !r->notes && !r->chunks_taken && !r->wal_taken &&
+		!r->snapshots_taken && !r->clusters_taken) {
 		puts(r->after.lost ? "Nothing could be repaired." : "Nothing had to be repaired.");
 		return;
 	}

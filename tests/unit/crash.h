@@ -30,6 +30,7 @@ struct crash {
 	char *top; /* base/repo, base/cache; work/repo, work/cache; first, second, wal */
 	uint64_t sysid;
 	char **before, **want; /* what the store held, and holds when the verb is done; NULL-terminated */
+	char **left;	       /* what of it damage had left */
 };
 
 struct scenario {
@@ -39,6 +40,9 @@ struct scenario {
 	const char *then;    /* a verb that must work afterwards; NULL: none */
 	bool drops;	     /* of what was there before, only what it leaves must stay */
 	bool may_exist;	     /* run again after it was done, it says that it is done */
+	/* Before the verb, this is damaged: each of the objects whose names begin so, parted by ';'. What was there
+	 * before stands for what the verb must bring back; TOP/other is a copy of the repository without damage. */
+	const char *damages;
 };
 
 /* ---- lists of texts ---- */
@@ -66,6 +70,14 @@ FX_UNUSED static bool texts_have(char **v, const char *text)
 		if (!strcmp(*v, text))
 			return true;
 	return false;
+}
+
+FX_UNUSED static bool texts_all(char **v, char **of)
+{
+	for (; of && *of; of++)
+		if (!texts_have(v, *of))
+			return false;
+	return true;
 }
 
 /* ---- files ---- */
@@ -266,12 +278,12 @@ FX_UNUSED static int crash_digest_entry(void *arg, const struct entry *en)
 	return r;
 }
 
-FX_UNUSED static int crash_look_snapshots(struct store *s, char ***v, struct err *e)
+FX_UNUSED static int crash_look_snapshots(struct store *s, bool damaged, char ***v, struct err *e)
 {
 	struct snapshot_list l = {0};
 	int r = snapshot_list(s, NULL, 0, &l, e);
 
-	for (size_t i = 0; i < l.n && !r; i++) {
+	for (size_t i = 0; i < l.n && (!r || damaged); i++) {
 		struct crash_digest c = {.s = s, .up = "", .d = digester_new(), .e = e};
 		struct snapshot *snap;
 		char hex[DIGEST_HEX], *text;
@@ -283,6 +295,8 @@ FX_UNUSED static int crash_look_snapshots(struct store *s, char ***v, struct err
 		}
 		struct digest d = digester_end(c.d);
 		digester_free(c.d);
+		if (r < 0)
+			continue;
 		ck_assert_int_gt(
 			asprintf(&text, "snapshot %s %s", l.refs[i].cluster, digest_hex(&d, hex)), 0);
 		texts_add(v, text);
@@ -296,17 +310,22 @@ FX_UNUSED static int crash_look_file(
 {
 	uint8_t *p = malloc(n + 1);
 	ssize_t got = file_read(f, 0, p, n, e);
-	struct digest d = digest_of(p, n);
-	char hex[DIGEST_HEX], *text;
 
-	ck_assert_int_gt(asprintf(&text, "%s %s %" PRIu64 " %s", what, name, n, digest_hex(&d, hex)), 0);
-	texts_add(v, text);
+	if (got >= 0) {
+		struct digest d = digest_of(p, n);
+		char hex[DIGEST_HEX], *text;
+
+		ck_assert_int_gt(
+			asprintf(&text, "%s %s %" PRIu64 " %s", what, name, n, digest_hex(&d, hex)), 0);
+		texts_add(v, text);
+	}
 	free(p);
 	file_free(f);
 	return got < 0 ? (int)got : 0;
 }
 
-FX_UNUSED static int crash_look_wal(struct store *s, const char *cluster, char ***v, struct err *e)
+FX_UNUSED static int crash_look_wal(
+	struct store *s, const char *cluster, bool damaged, char ***v, struct err *e)
 {
 	char **groups, **names;
 	struct file *f;
@@ -322,6 +341,7 @@ FX_UNUSED static int crash_look_wal(struct store *s, const char *cluster, char *
 			r = wal_open(s, cluster, *n, &f, e);
 			if (!r)
 				r = crash_look_file(f, file_size(f), "wal", *n, v, e);
+			r = damaged ? 0 : r;
 		}
 		strv_free(names);
 	}
@@ -329,17 +349,18 @@ FX_UNUSED static int crash_look_wal(struct store *s, const char *cluster, char *
 	return r;
 }
 
-/* Everything that the repository gives, a line each. An error is something that it promises and does not give. */
-FX_UNUSED static int crash_look(struct store *s, char ***ret, struct err *e)
+/* Everything that the repository gives, a line each. An error is something that it promises and does not give;
+ * damaged: that is passed over. */
+FX_UNUSED static int crash_look(struct store *s, bool damaged, char ***ret, struct err *e)
 {
 	char **v = NULL, **clusters;
-	int r = crash_look_snapshots(s, &v, e);
+	int r = crash_look_snapshots(s, damaged, &v, e);
 
-	if (!r)
+	if (!r || damaged)
 		r = store_clusters(s, &clusters, e);
 	if (!r) {
 		for (char **c = clusters; *c && !r; c++)
-			r = crash_look_wal(s, *c, &v, e);
+			r = crash_look_wal(s, *c, damaged, &v, e);
 		strv_free(clusters);
 	}
 	*ret = v;
@@ -349,6 +370,21 @@ FX_UNUSED static int crash_look(struct store *s, char ***ret, struct err *e)
 FX_UNUSED static void crash_on_finding(void *arg, const struct verify_finding *f)
 {
 	snprintf(arg, 500, "%s %s: %s", f->object, f->snapshot ? f->snapshot : "", f->why);
+}
+
+/* What can be read of TOP/work/repo, damaged as it may be, by its objects alone. */
+FX_UNUSED static char **crash_look_damaged(const struct crash *c, const char *what)
+{
+	_cleanup_(freep) char *repo = crash_path(c, "work/repo");
+	const struct store_options o = {.cache_bytes = 1 << 20};
+	struct store *s;
+	struct err e = {0};
+	char **v;
+
+	ck_assert_msg(store_open(repo, &o, &s, &e) == 0, "%s: it does not open: %s", what, e.text);
+	crash_look(s, true, &v, &e);
+	store_free(s);
+	return v;
 }
 
 /* Opens TOP/work/repo (with its index cache, or without), has it verified, and reads it. -ENOENT: there is none. */
@@ -369,7 +405,7 @@ FX_UNUSED static int crash_inspect(const struct crash *c, const char *what, bool
 	ck_assert_msg(!r, "%s: it does not open: %s", what, e.text);
 	r = store_verify(s, &vo, crash_on_finding, why, &v, &e);
 	ck_assert_msg(!r && !v.damaged && !v.lost && !v.unused, "%s: verify: %s %s", what, e.text, why);
-	r = crash_look(s, ret, &e);
+	r = crash_look(s, false, ret, &e);
 	ck_assert_msg(!r, "%s: it cannot be read: %s", what, e.text);
 	store_free(s);
 	return 0;
@@ -387,11 +423,17 @@ FX_UNUSED static void crash_check(
 {
 	struct crash_run again;
 	char **is;
-	int r = crash_inspect(c, what, true, &is);
+	int r = 0;
 
+	if (s->damages && !acknowledged)
+		is = crash_look_damaged(c, what);
+	else
+		r = crash_inspect(c, what, true, &is);
 	ck_assert_msg(!r || (!acknowledged && !c->before), "%s: there is no repository", what);
+	if (s->damages)
+		crash_must_have(c->before, is, what, "nobody put there what is read");
 	if (!s->drops)
-		crash_must_have(is, c->before, what, "what was there");
+		crash_must_have(is, s->damages ? c->left : c->before, what, "what was there");
 	if (acknowledged || s->drops)
 		crash_must_have(is, c->want, what, "what was acknowledged");
 	texts_free(is);
@@ -508,6 +550,53 @@ FX_UNUSED static struct crash crash_new(void)
 	return c;
 }
 
+/* One byte of each object of TOP/work/repo whose name begins so, in a new file: others may share the old one. */
+FX_UNUSED static unsigned crash_flip(struct store *s, const char *repo, const char *prefix)
+{
+	struct fx_objects o = {0};
+	struct err e = {0};
+	_cleanup_(freep) char *folder = strndup(prefix, strcspn(prefix, "/"));
+	unsigned flipped = 0;
+
+	fx_ok(backend_list(s->backend, folder, fx_object, &o, &e), &e);
+	for (size_t i = 0; i < o.n; i++) {
+		_cleanup_(freep) char *path = io_join(repo, o.names[i]);
+		uint8_t *p;
+		size_t n;
+
+		if (strncmp(o.names[i], prefix, strlen(prefix)) != 0)
+			continue;
+		p = fx_read_file(repo, o.names[i], &n);
+		/* In the middle of what it holds, behind heads and before footers. */
+		p[n / 2] ^= 0x10;
+		ck_assert_int_eq(unlink(path), 0);
+		crash_write(repo, o.names[i], p, n);
+		free(p);
+		flipped++;
+	}
+	fx_objects_free(&o);
+	return flipped;
+}
+
+FX_UNUSED static void crash_damage(struct crash *c, const struct scenario *s)
+{
+	_cleanup_(freep) char *repo = crash_path(c, "work/repo"), *other = crash_path(c, "other");
+	_cleanup_(freep) char *all = strdup(s->damages);
+	const struct store_options o = {0};
+	struct store *store;
+	struct err e = {0};
+	char *save = NULL;
+
+	check_rmtree(other);
+	crash_copy(repo, other);
+	fx_ok(store_open(repo, &o, &store, &e), &e);
+	for (char *d = strtok_r(all, ";", &save); d; d = strtok_r(NULL, ";", &save))
+		ck_assert_msg(crash_flip(store, repo, d), "%s: there is no object %s", s->name, d);
+	store_free(store);
+	c->left = crash_look_damaged(c, s->name);
+	ck_assert_msg(c->before && !texts_all(c->left, c->before), "%s: the damage hurts nothing", s->name);
+}
+
 /* Makes the base, and learns what a run that nothing disturbs leaves. Returns that run. */
 FX_UNUSED static struct crash_run crash_begin(struct crash *c, const struct scenario *s)
 {
@@ -517,6 +606,7 @@ FX_UNUSED static struct crash_run crash_begin(struct crash *c, const struct scen
 	char *save = NULL;
 
 	texts_free(c->before);
+	texts_free(c->left);
 	texts_free(c->want);
 	check_rmtree(base);
 	check_rmtree(work);
@@ -526,6 +616,8 @@ FX_UNUSED static struct crash_run crash_begin(struct crash *c, const struct scen
 		ck_assert_msg(r.done, "%s: %s: %s", s->name, step, r.err);
 	}
 	crash_inspect(c, s->name, true, &c->before);
+	if (s->damages)
+		crash_damage(c, s);
 	ck_assert_int_eq(rename(work, base), 0);
 	crash_fresh(c);
 	r = crash_run(c, s, s->verb, "PGSTRATA_FAULT=count");
@@ -537,6 +629,7 @@ FX_UNUSED static struct crash_run crash_begin(struct crash *c, const struct scen
 FX_UNUSED static void crash_free(struct crash *c)
 {
 	texts_free(c->before);
+	texts_free(c->left);
 	texts_free(c->want);
 	check_rmtree(c->top);
 	free(c->top);
@@ -577,6 +670,10 @@ static const struct scenario scenarios[] = {
 		.prepare = INIT FIRST SECOND THIRD PUSH("02"),
 		.then = "import base -q -j 2 -r @repo @first",
 		.drops = true},
+	{.name = "repair",
+		.prepare = INIT FIRST SECOND PUSH("02") PUSH("03"),
+		.verb = "repair -q -j 2 -r @repo --from @other",
+		.damages = "packs/;wal/;snapshots/"},
 };
 #define N_SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))
 

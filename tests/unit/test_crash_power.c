@@ -467,7 +467,8 @@ START_TEST(power_is_lost_after_every_step)
 	fprintf(stderr,
 		"power: %" PRIu64 " prefixes of what %zu verbs wrote, %" PRIu64 " states of the disk\n",
 		prefixes, N_SCENARIOS, states);
-	ck_assert_uint_ge(states, prefixes / 4);
+	if (!getenv("PGSTRATA_CRASH_ONLY"))
+		ck_assert_uint_ge(states, prefixes / 4);
 	crash_free(&c);
 }
 END_TEST

@@ -292,12 +292,48 @@ START_TEST(another_repository_gives_back)
 	ck_assert_uint_eq(r.after.damaged, 0);
 	ck_assert_uint_gt(r.chunks_taken, 0);
 	ck_assert_uint_eq(r.wal_taken, 2);
-	ck_assert_uint_eq(r.snapshots_taken, 2);
+	ck_assert_uint_eq(r.snapshots_taken, 1);
+	ck_assert_uint_eq(r.clusters_taken, 1);
 	all_is_well(&p);
 	push(&p, 0, 0);
 	push(&p, 1, 0);
 	pair_free(&p);
 	pair_free(&other);
+}
+END_TEST
+
+/* A snapshot's object that is damaged is lost, and that is told; another repository gives it back later, too. */
+START_TEST(a_lost_snapshot_is_told)
+{
+	for (int how = 0; how < 3; how++) {
+		struct pair p = make(), other = make();
+		struct repair_options o = {.delete_damaged = how > 0, .from = how == 2 ? other.f.s : NULL};
+		struct repair_report r;
+		struct told t = {0};
+		char *name = object(&p, "snapshots", 0), *kept;
+		struct err e = {0};
+
+		flip(&p, name, 50);
+		if (how == 2) /* nor does the other one have it */
+			fx_ok(backend_remove(other.f.s->backend, name, &e), &e);
+		reopen(&p);
+		fx_ok(store_repair(p.f.s, &o, on_finding, &t, &r, &e), &e);
+		ck_assert_uint_eq(r.snapshots, 1);
+		ck_assert_uint_eq(r.after.lost, 1);
+		ck_assert_uint_eq(t.lost, 1);
+		kept = object(&p, "quarantine/snapshots", 0);
+		ck_assert_int_eq(kept != NULL, how == 0);
+		free(kept);
+		free(name);
+		if (!how) {
+			r = repair(&p, other.f.s, &t);
+			ck_assert_uint_eq(r.snapshots_taken, 1);
+			ck_assert_uint_eq(r.after.lost, 0);
+			all_is_well(&p);
+		}
+		pair_free(&p);
+		pair_free(&other);
+	}
 }
 END_TEST
 
@@ -371,6 +407,7 @@ static Suite *suite(void)
 	tcase_add_test(t, a_lost_chunk_comes_back_with_the_next_backup);
 	tcase_add_test(t, a_pack_without_its_end_is_searched);
 	tcase_add_test(t, another_repository_gives_back);
+	tcase_add_test(t, a_lost_snapshot_is_told);
 	tcase_add_test(t, wal_can_be_archived_again);
 	tcase_add_test(t, whatever_happened);
 	suite_add_tcase(s, t);

@@ -95,6 +95,7 @@ int upload_begin(struct backend *b, const char *prefix, struct upload **ret, str
 int upload_write(struct upload *u, const void *p, size_t n, struct err *e);
 /* Makes the bytes stable, still without a name: the long part of a commit, to be done ahead of it. */
 int upload_sync(struct upload *u, struct err *e);
+/* After -EEXIST it may be tried again. */
 int upload_commit(struct upload *u, const char *name, struct err *e);
 void upload_free(struct upload *u); /* fine on NULL */
 

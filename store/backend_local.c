@@ -22,9 +22,10 @@
 #define DIR_MODE 0750
 #define OBJECT_MODE 0440
 
-/* So much is handed to the disk at a time while a pack is still being written, which leaves little for the
- * fsync. */
-#define WRITEBACK_STEP (4u << 20)
+/* So much is handed to the disk at a time while an object is still being written, which leaves little for the
+ * fsync. A segment of WAL becomes some 3 MiB. */
+#define WRITEBACK_STEP (1u << 20)
+#define PAGE 4096 /* one that is still being filled would be written twice */
 
 struct local {
 	struct backend base;
@@ -372,10 +373,12 @@ static int local_upload_write(struct upload *base, const void *p, size_t n, stru
 	u->synced = false;
 	u->written += n;
 	if (u->written - u->flushed >= WRITEBACK_STEP) {
+		uint64_t whole = u->written - u->written % PAGE;
+
 		/* Only starts the writing; a file system without it loses nothing but time. */
-		sync_file_range(u->file.fd, (off_t)u->flushed, (off_t)(u->written - u->flushed),
-			SYNC_FILE_RANGE_WRITE);
-		u->flushed = u->written;
+		sync_file_range(
+			u->file.fd, (off_t)u->flushed, (off_t)(whole - u->flushed), SYNC_FILE_RANGE_WRITE);
+		u->flushed = whole;
 	}
 	return 0;
 }

@@ -16,11 +16,11 @@
 #define PREFIX_LEVEL 6 /* the least level whose match finder sees all of the prefix */
 #define XOR_LEVEL 1    /* zeroes and short repeats: more effort finds no more */
 
-/* What WAL repeats lies close by: zstd's fast match finder with a table of 64 KiB finds as much as level 3 does with
- * three tables ten times as large, and the processor's caches hold it. */
+/* What WAL repeats lies close by: zstd's fast match finder with a table of 32 KiB finds as much as level 3 does with
+ * three tables ten times as large, and the processor's innermost cache holds it. */
 #define WAL_LEVEL 3
 #define WAL_WINDOW_LOG 20
-#define WAL_HASH_LOG 14
+#define WAL_HASH_LOG 13
 #define WAL_MIN_MATCH 5
 
 struct codec {

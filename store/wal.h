@@ -86,6 +86,12 @@ int wal_remove(struct store *s, const char *cluster, const char *name, struct er
 #define WAL_NOTE_MAX (4u << 20)
 int wal_note_put(
 	struct store *s, const char *cluster, const char *name, const void *p, size_t n, struct err *e);
+/* Put in two steps: its bytes are durable when wal_note_stage returns, and it is there after wal_note_publish. */
+struct wal_note;
+int wal_note_stage(struct store *s, const char *cluster, const char *name, const void *p, size_t n,
+	struct wal_note **ret, struct err *e);
+int wal_note_publish(struct wal_note *note, struct err *e);
+void wal_note_free(struct wal_note *note); /* fine on NULL */
 int wal_note_get(
 	struct store *s, const char *cluster, const char *name, void **ret, size_t *ret_len, struct err *e);
 int wal_note_remove(struct store *s, const char *cluster, const char *name, struct err *e);

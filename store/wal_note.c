@@ -20,32 +20,47 @@
 #define CRC 4
 #define TREE "walnote"
 
-CLEANUP_DEFINE(struct upload, upload_free)
+CLEANUP_DEFINE(struct wal_note, wal_note_free)
 
-static int put(struct store *s, const char *object, const struct buf *b, struct err *e)
+/* A note that is written, but not there yet. */
+struct wal_note {
+	struct store *store;
+	char object[WAL_OBJECT_NAME];
+	struct upload *upload;
+};
+
+void wal_note_free(struct wal_note *note)
 {
-	_cleanup_(upload_freep) struct upload *u = NULL;
-	_cleanup_(freep) char *folder = strndup(object, (size_t)(strrchr(object, '/') - object));
-	int r = folder ? upload_begin(s->backend, folder, &u, e) : err_sys(e, -ENOMEM, "object %s", object);
-
-	if (!r)
-		r = upload_write(u, b->data, b->len, e);
-	return r ? r : upload_commit(u, object, e);
+	if (!note)
+		return;
+	upload_free(note->upload);
+	free(note);
 }
 
-int wal_note_put(
-	struct store *s, const char *cluster, const char *name, const void *p, size_t n, struct err *e)
+static int write_durably(struct wal_note *n, const struct buf *b, struct err *e)
 {
+	_cleanup_(freep) char *folder = strndup(n->object, (size_t)(strrchr(n->object, '/') - n->object));
+	int r = folder ? upload_begin(n->store->backend, folder, &n->upload, e)
+		       : err_sys(e, -ENOMEM, "object %s", n->object);
+
+	if (!r)
+		r = upload_write(n->upload, b->data, b->len, e);
+	return r ? r : upload_sync(n->upload, e);
+}
+
+int wal_note_stage(struct store *s, const char *cluster, const char *name, const void *p, size_t n,
+	struct wal_note **ret, struct err *e)
+{
+	_cleanup_(wal_note_freep) struct wal_note *note = calloc(1, sizeof(*note));
 	_cleanup_(buf_free) struct buf b = {0};
-	_cleanup_(freep) void *there = NULL;
-	char object[WAL_OBJECT_NAME];
-	size_t len;
-	int r = wal_object_name(object, TREE, cluster, name, e);
+	int r = note ? wal_object_name(note->object, TREE, cluster, name, e)
+		     : err_sys(e, -ENOMEM, "a note on %s", name);
 
 	if (r < 0)
 		return r;
 	if (n > WAL_NOTE_MAX)
-		return err_set(e, -EFBIG, "object %s: a note of %zu bytes is too long", object, n);
+		return err_set(e, -EFBIG, "object %s: a note of %zu bytes is too long", note->object, n);
+	note->store = s;
 	buf_put(&b, MAGIC, 8);
 	buf_put_u32(&b, VERSION);
 	buf_put_u32(&b, (uint32_t)n);
@@ -53,16 +68,46 @@ int wal_note_put(
 	buf_put(&b, p, n);
 	if (!b.bad)
 		buf_put_u32(&b, crc32c(0, b.data, b.len));
-	if (b.bad)
-		return err_sys(e, -ENOMEM, "object %s", object);
-	r = put(s, object, &b, e);
+	r = b.bad ? err_sys(e, -ENOMEM, "object %s", note->object) : write_durably(note, &b, e);
+	if (!r)
+		*ret = MOVE(note);
+	return r;
+}
+
+/* 0: the note that is there is as good; -EBADMSG: it is damaged. */
+static int check_there(const struct wal_note *n)
+{
+	_cleanup_(freep) void *p = NULL;
+	const uint8_t *note;
+	size_t len, note_len;
+	int r = backend_get(n->store->backend, n->object, HEAD + WAL_NOTE_MAX + CRC, &p, &len, NULL);
+
+	if (r == -EFBIG)
+		return -EBADMSG;
+	return r ? r : wal_note_decode(n->store->id, n->object, p, len, &note, &note_len, NULL);
+}
+
+int wal_note_publish(struct wal_note *n, struct err *e)
+{
+	int r = upload_commit(n->upload, n->object, e);
+
 	if (r != -EEXIST)
 		return r;
-	r = wal_note_get(s, cluster, name, &there, &len, NULL);
-	if (r != -EBADMSG)
-		return r == -ENOENT ? put(s, object, &b, e) : 0;
-	r = backend_remove(s->backend, object, e);
-	return r < 0 && r != -ENOENT ? r : put(s, object, &b, e);
+	r = check_there(n);
+	if (r == -EBADMSG)
+		r = backend_remove(n->store->backend, n->object, e);
+	else if (r != -ENOENT)
+		return 0;
+	return r < 0 && r != -ENOENT ? r : upload_commit(n->upload, n->object, e);
+}
+
+int wal_note_put(
+	struct store *s, const char *cluster, const char *name, const void *p, size_t n, struct err *e)
+{
+	_cleanup_(wal_note_freep) struct wal_note *note = NULL;
+	int r = wal_note_stage(s, cluster, name, p, n, &note, e);
+
+	return r ? r : wal_note_publish(note, e);
 }
 
 int wal_note_decode(const uint8_t id[16], const char *object, const void *p, size_t n, const uint8_t **ret,

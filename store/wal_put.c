@@ -93,6 +93,16 @@ static int read_input(const struct wal_input *in, const char *name, uint64_t off
 	return 0;
 }
 
+static bool is_packed(struct putter *p, const struct slot *s)
+{
+	bool done;
+
+	pthread_mutex_lock(&p->lock);
+	done = s->done;
+	pthread_mutex_unlock(&p->lock);
+	return done;
+}
+
 /* Waits until the slot's frame is packed, and writes it. */
 static int write_slot(struct putter *p, struct slot *s, struct upload *u, struct buf *table, struct err *e)
 {
@@ -119,7 +129,7 @@ static int write_frames(
 	for (uint64_t i = 0; i < n && !r; i++) {
 		struct slot *s = &p->slots[i % p->n_slots];
 
-		if (i >= p->n_slots)
+		if (i - written >= p->n_slots)
 			r = write_slot(p, &p->slots[written++ % p->n_slots], u, table, e);
 		s->raw_len = i + 1 < n ? FRAME : (size_t)(size - i * FRAME);
 		s->done = false;
@@ -133,6 +143,9 @@ static int write_frames(
 			pack_slot(s, 0);
 		/* Hashed here while the threads compress what was submitted. */
 		digester_add(d, s->raw, s->raw_len);
+		/* Written as soon as can be: the disk works beside the processors. */
+		while (!r && written <= i && is_packed(p, &p->slots[written % p->n_slots]))
+			r = write_slot(p, &p->slots[written++ % p->n_slots], u, table, e);
 	}
 	while (written < n && !r)
 		r = write_slot(p, &p->slots[written++ % p->n_slots], u, table, e);

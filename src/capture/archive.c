@@ -60,7 +60,7 @@ static void push_run(void *arg, unsigned worker)
 	/* Mapped rather than read: neither 16 MiB of fresh memory nor a copy into them. The server does not touch a segment that
 	 * waits to be archived; if somebody cut it off just now, this process would die of SIGBUS with nothing archived. */
 	if (size)
-		map = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE, p->fd, 0);
+		map = mmap(NULL, size, PROT_READ, MAP_SHARED, p->fd, 0);
 	if (map != MAP_FAILED)
 		in.bytes = map;
 	p->r = wal_take(p->taker, p->path, p->name, &in, &p->known, &p->e);

@@ -117,25 +117,28 @@ struct summing {
 	const char *name;
 	const void *bytes;
 	size_t size;
-	struct wal_summary *summary; /* NULL: there is none; e says why */
+	struct wal_note *note; /* NULL: there is none; e may say why */
 	struct err e;
 };
 
 static void *sum_up(void *arg)
 {
+	_cleanup_(wal_summary_freep) struct wal_summary *w = NULL;
 	struct summing *s = arg;
 
-	summaries_make(s->taker->store, s->taker->cluster, s->name, s->bytes, s->size, &s->summary, &s->e);
+	if (summaries_make(s->taker->store, s->taker->cluster, s->name, s->bytes, s->size, &w, &s->e) == 0)
+		s->note = summaries_stage(s->taker->store, s->taker->cluster, w);
 	return NULL;
 }
 
 /* The segment is archived. Whoever needs a summary that could not be made makes it then. */
-static void sum_keep(const struct summing *s)
+static void sum_keep(struct summing *s)
 {
-	if (s->summary)
-		summaries_keep(s->taker->store, s->taker->cluster, s->summary);
-	else
+	if (s->note)
+		wal_note_publish(s->note, NULL);
+	else if (*s->e.text)
 		log_msg(s->taker->log, LOG_LEVEL_DEBUG, "no summary of %s yet: %s", s->name, s->e.text);
+	wal_note_free(MOVE(s->note));
 }
 
 int wal_take_put(const struct wal_taker *t, const char *path, const char *name, const struct wal_input *in,
@@ -169,7 +172,6 @@ void wal_take_note(const struct wal_taker *t, const char *name, const void *byte
 		return;
 	sum_up(&sum);
 	sum_keep(&sum);
-	wal_summary_free(sum.summary);
 }
 
 int wal_take(const struct wal_taker *t, const char *path, const char *name, const struct wal_input *in,
@@ -182,14 +184,15 @@ int wal_take(const struct wal_taker *t, const char *path, const char *name, cons
 	bool beside;
 	int r;
 
-	/* Much of archiving is waiting for the disk: a thread that has the bytes already makes the summary meanwhile. */
+	/* A thread that has the bytes already makes the summary meanwhile, and writes what can be written before. */
 	beside = segment && in->bytes && t->threads != 1 && pthread_create(&thread, NULL, sum_up, &sum) == 0;
 	r = wal_take_put(t, path, name, in, ret_known, &bytes, e);
 	if (beside) {
 		pthread_join(thread, NULL);
 		if (!r && bytes)
 			sum_keep(&sum);
-		wal_summary_free(sum.summary);
+		else
+			wal_note_free(sum.note);
 	} else if (!r) {
 		wal_take_note(t, name, bytes, in->size);
 	}

@@ -37,7 +37,8 @@ struct wal_reader {
 	bool skipping;	 /* pos is a page that may start with the rest of a record */
 	bool skipped;
 
-	uint8_t *buf;	      /* one page */
+	uint8_t *buf;	      /* room for one page */
+	const uint8_t *data;  /* the page: there, or in o.mem */
 	size_t have;	      /* bytes of it; 0: none is loaded */
 	struct wal_page page; /* its header */
 	const struct wal_format *format;
@@ -215,7 +216,20 @@ static int check_page(struct wal_reader *r, const struct wal_page *p, struct lsn
 	return GOT;
 }
 
-/* Has the page at `at` in r->buf, with its header. */
+/* Points r->data at up to n bytes of the page at `at`. How many there are. */
+static int fetch(struct wal_reader *r, struct lsn at, size_t n, struct err *e)
+{
+	uint64_t off = at.v - r->o.mem_at.v;
+
+	if (r->o.mem && at.v >= r->o.mem_at.v && off < r->o.mem_len) {
+		r->data = r->o.mem + off;
+		return (int)(r->o.mem_len - off < n ? r->o.mem_len - off : n);
+	}
+	r->data = r->buf;
+	return r->fn(r->arg, at, r->buf, n, e);
+}
+
+/* Has the page at `at` in r->data, with its header. */
 static int load(struct wal_reader *r, struct lsn at, struct err *e)
 {
 	size_t want = r->o.block_size, head = at.v % r->o.segment_size ? WAL_PAGE_HEAD : WAL_PAGE_HEAD_LONG;
@@ -231,15 +245,15 @@ static int load(struct wal_reader *r, struct lsn at, struct err *e)
 		return end_at(r, WAL_END_NO_DATA, at);
 	if (r->limit.v && r->limit.v - at.v < want)
 		want = (size_t)(r->limit.v - at.v);
-	n = r->fn(r->arg, at, r->buf, want, e);
+	n = fetch(r, at, want, e);
 	if (n < 0)
 		return n;
 	if ((size_t)n < head)
 		return end_at(r, WAL_END_NO_DATA, (struct lsn){at.v + (uint64_t)n});
-	if (!memcmp(r->buf, zeroes, sizeof(zeroes)))
+	if (!memcmp(r->data, zeroes, sizeof(zeroes)))
 		return end_at(r, WAL_END_ZEROS, at);
 	n = (size_t)n < want ? n : (int)want;
-	int c = wal_page_parse(r->buf, (size_t)n, &p, e);
+	int c = wal_page_parse(r->data, (size_t)n, &p, e);
 	if (c < 0)
 		return err_wrap(e, c, "WAL page %s", lsn_text(at, text));
 	c = check_page(r, &p, at, e);
@@ -294,7 +308,7 @@ static int more(struct wal_reader *r, const uint8_t **ret, size_t *ret_n, struct
 	}
 	if (in_page >= r->have)
 		return end_at(r, WAL_END_NO_DATA, (struct lsn){r->page.addr.v + r->have});
-	*ret = r->buf + in_page;
+	*ret = r->data + in_page;
 	*ret_n = r->have - in_page < r->left ? r->have - in_page : r->left;
 	return GOT;
 }
@@ -430,7 +444,7 @@ static int length_at(struct wal_reader *r, uint32_t *ret)
 
 	if (r->have < in_page + 4)
 		return end_at(r, WAL_END_NO_DATA, (struct lsn){r->page.addr.v + r->have});
-	c = cur_of(r->buf + in_page, 4);
+	c = cur_of(r->data + in_page, 4);
 	*ret = cur_u32(&c);
 	return GOT;
 }
@@ -484,7 +498,7 @@ static int record(struct wal_reader *r, struct err *e)
  * with 8 or 16 bytes, in which its info and rmid lie, and the segment's rest is empty. */
 static bool ends_switch(const struct wal_reader *r, size_t rest)
 {
-	const uint8_t *p = r->buf + r->at.v % r->o.block_size;
+	const uint8_t *p = r->data + r->at.v % r->o.block_size;
 
 	return (rest == 8 || rest == 16) && is_switch(p[-7], p[-8]);
 }

@@ -41,6 +41,10 @@ struct wal_reader_opts {
 	struct tli tli;		    /* no page may be of a later timeline; 0: any, but never going back */
 	enum wal_keep keep;
 	size_t keep_max; /* most bytes kept of one record; 0: 16 MiB */
+	/* WAL that is in memory, from a page's start on: read where it stands, and never asked for. May be NULL. */
+	const uint8_t *mem;
+	struct lsn mem_at;
+	size_t mem_len;
 };
 
 /* Why there is no further record. At the end of what a server wrote, all three are usual; in the middle of an

@@ -84,7 +84,10 @@ static int new_reader(struct job *j, struct wal_reader **ret, struct err *e)
 	struct wal_reader_opts o = {.segment_size = j->segment_size,
 		.block_size = j->block_size,
 		.system_identifier = j->system_identifier,
-		.tli = j->tli};
+		.tli = j->tli,
+		.mem = j->pages.mem,
+		.mem_at = wal_segment_start(j->no, j->segment_size),
+		.mem_len = j->pages.mem_len};
 
 	return wal_reader_new(&o, pages_read, &j->pages, ret, e);
 }
@@ -166,18 +169,29 @@ static int history_of(struct job *j, struct err *e)
 	return r;
 }
 
-void summaries_keep(struct store *s, const char *cluster, const struct wal_summary *w)
+struct wal_note *summaries_stage(struct store *s, const char *cluster, const struct wal_summary *w)
 {
 	_cleanup_(buf_free) struct buf b = {0};
+	struct wal_note *note = NULL;
 	char name[WAL_NAME_TEXT];
 
 	if (w->head_missing)
-		return;
+		return NULL;
 	wal_summary_encode(w, &b);
 	/* A repository that cannot be written to makes it anew next time. */
 	if (!b.bad && b.len <= WAL_NOTE_MAX)
-		wal_note_put(
-			s, cluster, wal_name(w->tli, w->segno, w->segment_size, name), b.data, b.len, NULL);
+		wal_note_stage(s, cluster, wal_name(w->tli, w->segno, w->segment_size, name), b.data, b.len,
+			&note, NULL);
+	return note;
+}
+
+void summaries_keep(struct store *s, const char *cluster, const struct wal_summary *w)
+{
+	struct wal_note *note = summaries_stage(s, cluster, w);
+
+	if (note)
+		wal_note_publish(note, NULL);
+	wal_note_free(note);
 }
 
 static int make(struct job *j, struct wal_summary **ret, struct err *e)

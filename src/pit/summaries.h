@@ -32,3 +32,6 @@ int summaries_make(struct store *s, const char *cluster, const char *name, const
 /* Notes one, once its segment is archived with just the bytes that it was made of. A failure leaves nothing undone that
  * summaries_get does not do. */
 void summaries_keep(struct store *s, const char *cluster, const struct wal_summary *w);
+/* The long part of that, which may be done before: wal_note_publish the note, or wal_note_free it. NULL: there is none to
+ * keep, or it could not be written. */
+struct wal_note *summaries_stage(struct store *s, const char *cluster, const struct wal_summary *w);

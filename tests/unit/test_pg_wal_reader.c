@@ -175,6 +175,50 @@ START_TEST(records_over_segments)
 END_TEST
 
 /* Three block references as 13 and as 15 write them, with everything that a block can have. */
+/* A stretch that stands in memory is not asked for, wherever it begins and ends. */
+START_TEST(in_memory)
+{
+	const size_t from = 7 * BLOCK, n = 60 * BLOCK + (size_t)_i * 100;
+	struct wal_make w = wal_make_at(15, SEG, BLOCK, 3ull * SEG - 40 * BLOCK);
+	uint64_t rand = check_seed();
+	struct want want[300];
+	struct wal_source s;
+	struct wal_reader *r = NULL;
+	uint8_t *mem = malloc(n);
+
+	for (size_t k = 0; k < 300; k++)
+		want[k] = make_one(&w, &rand, check_rand_below(&rand, 700));
+	s = wal_make_source(&w);
+	ck_assert(mem && w.out.len > from + n + 20 * BLOCK);
+	memcpy(mem, w.out.data + from, n);
+	memset(w.out.data + from, 0xff, n - n % BLOCK);
+	struct wal_reader_opts o = {.segment_size = SEG,
+		.block_size = BLOCK,
+		.mem = mem,
+		.mem_at = {w.start + from},
+		.mem_len = n};
+	ck_assert_int_eq(wal_reader_new(&o, wal_source_read, &s, &r, NULL), 0);
+	wal_reader_find(r, (struct lsn){w.start});
+	if (n % BLOCK) {
+		/* A page of which memory has a part ends there. */
+		const struct wal_record *rec = NULL;
+		size_t k = 0;
+
+		while (wal_reader_next(r, &rec, NULL) == 1)
+			same(rec, &want[k++]);
+		ck_assert_uint_eq(wal_reader_end(r).missing.v, w.start + from + n);
+		ck_assert_uint_eq(wal_reader_end(r).at.v, want[k].lsn);
+	} else {
+		for (size_t k = 0; k < 300; k++)
+			next_is(r, &want[k]);
+		ck_assert_uint_eq(next_ends(r, WAL_END_NO_DATA).at.v, wal_make_pos(&w));
+	}
+	wal_reader_free(r);
+	free(mem);
+	buf_free(&w.out);
+}
+END_TEST
+
 START_TEST(blocks_of_a_record)
 {
 	for (unsigned major = 13; major <= 18; major++) {
@@ -687,6 +731,7 @@ static Suite *suite(void)
 
 	tcase_add_test(t, records_of_all_sizes);
 	tcase_add_test(t, records_over_segments);
+	tcase_add_loop_test(t, in_memory, 0, 4);
 	tcase_add_test(t, blocks_of_a_record);
 	tcase_add_test(t, heads_that_no_server_writes);
 	tcase_add_test(t, switches);

@@ -74,6 +74,32 @@ START_TEST(first_one_stays)
 }
 END_TEST
 
+/* A staged note is there when it is published, and leaves nothing when it is not. */
+START_TEST(in_two_steps)
+{
+	struct wal_note *first = NULL, *second = NULL;
+	void *p;
+	size_t n;
+
+	fx_ok(wal_note_stage(f.s, "main", NAME, "first", 5, &first, &e), &e);
+	fx_ok(wal_note_stage(f.s, "main", NAME, "second", 6, &second, &e), &e);
+	fx_fails(get(&p, &n), -ENOENT, &e);
+	wal_note_free(second);
+	fx_fails(get(&p, &n), -ENOENT, &e);
+	fx_ok(wal_note_stage(f.s, "main", NAME, "third", 5, &second, &e), &e);
+	fx_ok(wal_note_publish(first, &e), &e);
+	fx_ok(wal_note_publish(second, &e), &e);
+	check("first");
+	wal_note_free(first);
+	wal_note_free(second);
+	fx_ok(wal_note_stage(f.s, "main", NAME, "fourth", 6, &second, &e), &e);
+	fx_replace(f.repo, OBJECT, "rubbish", 7);
+	fx_ok(wal_note_publish(second, &e), &e);
+	check("fourth");
+	wal_note_free(second);
+}
+END_TEST
+
 START_TEST(damage)
 {
 	size_t n, m;
@@ -129,6 +155,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, format);
 	tcase_add_test(t, first_one_stays);
+	tcase_add_test(t, in_two_steps);
 	tcase_add_test(t, damage);
 	tcase_add_test(t, refused);
 	suite_add_tcase(s, t);

@@ -74,20 +74,29 @@ static void pack_alone(struct chunker *c, const void *p, size_t n, struct record
 	rec->payload_len = (uint32_t)(smaller ? len : n);
 }
 
-/* The better of the two deltas. The difference takes a fifth of the time, so the other is made only when that
- * leaves more than a hundredth of the chunk. The result lies in c->delta; its length, or 0. */
-static size_t best_delta(
-	struct chunker *c, const void *p, size_t n, const uint8_t *ref, size_t ref_len, enum codec_kind *kind)
+/* What kind of delta is tried first, of which chains how long. */
+struct shape {
+	enum codec_kind first;
+	unsigned enough; /* a result of this part of the chunk is not worth another try */
+	unsigned chains; /* times as long as the setting says */
+};
+static const struct shape shape_place = {CODEC_XOR, 100, 1};
+static const struct shape shape_text = {CODEC_LINES, 64, CHUNKER_TEXT_CHAINS};
+
+/* The better of two deltas. The first takes a fraction of the time, so the other is made only when that leaves too much. The
+ * result lies in c->delta; its length, or 0. */
+static size_t best_delta(struct chunker *c, const struct shape *shape, const void *p, size_t n,
+	const uint8_t *ref, size_t ref_len, enum codec_kind *kind)
 {
-	size_t xor = codec_pack(c->codec, CODEC_XOR, p, n, ref, ref_len, c->delta, c->cap), prefix;
+	size_t first = codec_pack(c->codec, shape->first, p, n, ref, ref_len, c->delta, c->cap), prefix;
 	uint8_t *swap = c->delta;
 
-	*kind = CODEC_XOR;
-	if (xor&&xor <= n / 100)
-		return xor;
+	*kind = shape->first;
+	if (first && first <= n / shape->enough)
+		return first;
 	prefix = codec_pack(c->codec, CODEC_PREFIX, p, n, ref, ref_len, c->other, c->cap);
-	if (!prefix || (xor&&xor <= prefix))
-		return xor;
+	if (!prefix || (first && first <= prefix))
+		return first;
 	c->delta = c->other;
 	c->other = swap;
 	*kind = CODEC_PREFIX;
@@ -98,8 +107,8 @@ static size_t best_delta(
  * one that is at most half of what the chunk takes alone. What the root takes is a good guess of that, so
  * only a doubtful delta is compared with the real thing, which rec then holds when false is returned; *alone
  * tells. */
-static bool pack_delta(struct chunker *c, const void *p, size_t n, const struct digest *home,
-	struct record *rec, bool *alone)
+static bool pack_delta(struct chunker *c, const struct shape *shape, const void *p, size_t n,
+	const struct digest *home, struct record *rec, bool *alone)
 {
 	enum codec_kind kind;
 	struct decoded got;
@@ -109,8 +118,9 @@ static bool pack_delta(struct chunker *c, const void *p, size_t n, const struct 
 	*alone = false;
 	if (decoder_load(c->decoder, c->store->index, home, &got, NULL) < 0)
 		return false;
-	deep = got.depth >= c->store->settings.delta_chain;
-	len = best_delta(c, p, n, deep ? got.root_raw : got.raw, deep ? got.root_len : got.raw_len, &kind);
+	deep = got.depth >= shape->chains * c->store->settings.delta_chain;
+	len = best_delta(
+		c, shape, p, n, deep ? got.root_raw : got.raw, deep ? got.root_len : got.raw_len, &kind);
 	if (!len)
 		return false;
 	if (2 * (len + DIGEST_LEN) > got.root_stored) {
@@ -127,8 +137,8 @@ static bool pack_delta(struct chunker *c, const void *p, size_t n, const struct 
 	return true;
 }
 
-int chunker_store(struct chunker *c, enum record_kind kind, const void *p, size_t n,
-	const struct digest *home, struct chunk_result *ret, struct err *e)
+static int store_chunk(struct chunker *c, enum record_kind kind, const struct shape *shape, const void *p,
+	size_t n, const struct digest *home, struct chunk_result *ret, struct err *e)
 {
 	struct record rec = {.kind = kind, .raw_len = (uint32_t)n};
 	struct chunk_result res = {0};
@@ -159,7 +169,7 @@ int chunker_store(struct chunker *c, enum record_kind kind, const void *p, size_
 	if (r != -ENOENT)
 		return err_sys(e, r, "storing a chunk");
 	res.delta = home && c->store->settings.delta_chain != CHAIN_OFF &&
-		    pack_delta(c, p, n, home, &rec, &alone);
+		    pack_delta(c, shape, p, n, home, &rec, &alone);
 	if (!res.delta && !alone)
 		pack_alone(c, p, n, &rec);
 	r = packing_put(c->packing, &rec, &res.id, e);
@@ -171,4 +181,16 @@ int chunker_store(struct chunker *c, enum record_kind kind, const void *p, size_
 	res.stored = (uint32_t)record_size(&rec);
 	*ret = res;
 	return 0;
+}
+
+int chunker_store(struct chunker *c, enum record_kind kind, const void *p, size_t n,
+	const struct digest *home, struct chunk_result *ret, struct err *e)
+{
+	return store_chunk(c, kind, &shape_place, p, n, home, ret, e);
+}
+
+int chunker_store_text(struct chunker *c, const void *p, size_t n, const struct digest *home,
+	struct chunk_result *ret, struct err *e)
+{
+	return store_chunk(c, RECORD_CHUNK, &shape_text, p, n, home, ret, e);
 }

@@ -31,3 +31,9 @@ struct chunk_result {
  * read is no reference, and no error. */
 int chunker_store(struct chunker *c, enum record_kind kind, const void *p, size_t n,
 	const struct digest *home, struct chunk_result *ret, struct err *e);
+
+/* The same for a chunk of a rope, which is most often lines of text that moved. Its chains may be CHUNKER_TEXT_CHAINS times as
+ * long: a delta of lines takes little more to unpack than its bytes take to copy. */
+#define CHUNKER_TEXT_CHAINS 4
+int chunker_store_text(struct chunker *c, const void *p, size_t n, const struct digest *home,
+	struct chunk_result *ret, struct err *e);

@@ -13,8 +13,16 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "src/base/buf.h"
+#include "src/base/cur.h"
+#include "store/linediff.h"
+
 #define PREFIX_LEVEL 6 /* the least level whose match finder sees all of the prefix */
 #define XOR_LEVEL 1    /* zeroes and short repeats: more effort finds no more */
+
+#define PLAN_LEVEL 12 /* plans are short */
+#define PLAN_SHARE 4  /* a plan of more than this part of the bytes is no gain over a prefix */
+#define PLAN_HEAD 4   /* its length */
 
 /* What WAL repeats lies close by: zstd's fast match finder with a table of 32 KiB finds as much as level 3 does with
  * three tables ten times as large, and the processor's innermost cache holds it. */
@@ -24,10 +32,12 @@
 #define WAL_MIN_MATCH 5
 
 struct codec {
-	ZSTD_CCtx *alone, *prefix, *xor;
+	ZSTD_CCtx *alone, *prefix, *xor, *plan;
 	ZSTD_DCtx *unpack;
 	uint8_t *diff; /* the difference under way */
 	size_t diff_cap;
+	struct linediff *lines;
+	struct buf unpacked; /* a plan */
 };
 
 void codec_free(struct codec *c)
@@ -37,8 +47,11 @@ void codec_free(struct codec *c)
 	ZSTD_freeCCtx(c->alone);
 	ZSTD_freeCCtx(c->prefix);
 	ZSTD_freeCCtx(c->xor);
+	ZSTD_freeCCtx(c->plan);
 	ZSTD_freeDCtx(c->unpack);
 	free(c->diff);
+	linediff_free(c->lines);
+	buf_free(&c->unpacked);
 	free(c);
 }
 
@@ -61,10 +74,12 @@ int codec_new(int level, struct codec **ret)
 	c->alone = ZSTD_createCCtx();
 	c->prefix = ZSTD_createCCtx();
 	c->xor = ZSTD_createCCtx();
+	c->plan = ZSTD_createCCtx();
 	c->unpack = ZSTD_createDCtx();
-	if (!c->alone || !c->prefix || !c->xor || !c->unpack || set_up(c->alone, level) < 0 ||
+	if (!c->alone || !c->prefix || !c->xor || !c->plan || !c->unpack || set_up(c->alone, level) < 0 ||
 		set_up(c->prefix, level > PREFIX_LEVEL ? level : PREFIX_LEVEL) < 0 ||
-		set_up(c->xor, XOR_LEVEL) < 0) {
+		set_up(c->xor, XOR_LEVEL) < 0 || set_up(c->plan, PLAN_LEVEL) < 0 ||
+		linediff_new(&c->lines) < 0) {
 		codec_free(c);
 		return -ENOMEM;
 	}
@@ -106,6 +121,40 @@ static void difference(
 	memcpy(to + both, a + both, n - both);
 }
 
+/* Length and frame. */
+static size_t pack_lines(
+	struct codec *c, const void *p, size_t n, const void *ref, size_t ref_len, uint8_t *out, size_t cap)
+{
+	const uint8_t *plan;
+	size_t len = linediff_make(c->lines, p, n, ref, ref_len, n / PLAN_SHARE, &plan), packed;
+
+	if (!len)
+		return 0;
+	for (unsigned i = 0; i < PLAN_HEAD; i++)
+		out[i] = (uint8_t)(len >> (8 * i));
+	packed = ZSTD_compress2(c->plan, out + PLAN_HEAD, cap - PLAN_HEAD, plan, len);
+	return ZSTD_isError(packed) ? 0 : PLAN_HEAD + packed;
+}
+
+static int unpack_lines(
+	struct codec *c, struct cur from, const void *ref, size_t ref_len, uint8_t *out, size_t raw_len)
+{
+	uint32_t len = cur_u32(&from);
+	void *plan;
+	size_t got;
+
+	if (from.bad || len > raw_len)
+		return -EBADMSG;
+	buf_clear(&c->unpacked);
+	plan = buf_reserve(&c->unpacked, len + 1);
+	if (!plan)
+		return -ENOMEM;
+	got = ZSTD_decompressDCtx(c->unpack, plan, len, from.p, cur_left(&from));
+	if (ZSTD_isError(got) || got != len)
+		return -EBADMSG;
+	return linediff_apply(plan, len, ref, ref_len, out, raw_len);
+}
+
 size_t codec_pack(struct codec *c, enum codec_kind kind, const void *p, size_t n, const void *ref,
 	size_t ref_len, void *out, size_t cap)
 {
@@ -134,6 +183,8 @@ size_t codec_pack(struct codec *c, enum codec_kind kind, const void *p, size_t n
 		difference(p, n, ref, ref_len, c->diff);
 		p = c->diff;
 		break;
+	case CODEC_LINES:
+		return pack_lines(c, p, n, ref, ref_len, out, cap);
 	}
 	len = ZSTD_compress2(z, out, cap, p, n);
 	return ZSTD_isError(len) ? 0 : len;
@@ -152,6 +203,8 @@ int codec_unpack(struct codec *c, enum codec_kind kind, const void *p, size_t n,
 		memcpy(out, p, n);
 		return 0;
 	}
+	if (kind == CODEC_LINES)
+		return unpack_lines(c, cur_of(p, n), ref, ref_len, out, raw_len);
 	if (kind == CODEC_PREFIX && ZSTD_isError(ZSTD_DCtx_refPrefix(c->unpack, ref, ref_len)))
 		return -EBADMSG;
 	len = ZSTD_decompressDCtx(c->unpack, out, raw_len, p, n);

@@ -1,8 +1,9 @@
 /* Compression: zstd, alone or against an earlier version of the same place (delta). Knows bytes only.
  *
- * There are two kinds of delta. CODEC_XOR compresses the bytewise difference with the reference: at once
+ * There are three kinds of delta. CODEC_XOR compresses the bytewise difference with the reference: at once
  * done, and small where bytes changed in place (hint bits, counters, a row updated on its page). CODEC_PREFIX
- * lets zstd find what moved: four times the work, and small in nearly every case.
+ * lets zstd find what moved: four times the work, and small in nearly every case. CODEC_LINES is for text: what lines
+ * moved, and the rest (linediff.h); half the work of a prefix, and less than half the bytes where few lines are new.
  *
  * A codec is one thread's set of contexts; make one a thread. */
 #pragma once
@@ -12,11 +13,12 @@
 
 #include "src/base/err.h"
 
-enum codec_kind { CODEC_RAW = 0, CODEC_ZSTD = 1, CODEC_PREFIX = 2, CODEC_XOR = 3 };
+enum codec_kind { CODEC_RAW = 0, CODEC_ZSTD = 1, CODEC_PREFIX = 2, CODEC_XOR = 3, CODEC_LINES = 4 };
+#define CODEC_LAST CODEC_LINES
 
 static inline int codec_is_delta(unsigned kind)
 {
-	return kind == CODEC_PREFIX || kind == CODEC_XOR;
+	return kind == CODEC_PREFIX || kind == CODEC_XOR || kind == CODEC_LINES;
 }
 
 struct codec;
@@ -30,7 +32,8 @@ void codec_free(struct codec *c); /* fine on NULL */
 size_t codec_bound(size_t n);
 
 /* Compresses n bytes into out (cap >= codec_bound(n)) by CODEC_ZSTD, or a delta against ref. Returns the
- * length, or 0 when zstd gives up or memory is short: the caller then stores the bytes another way. */
+ * length, or 0 when zstd gives up, memory is short, or the lines are mostly new: the caller then stores the bytes another
+ * way. */
 size_t codec_pack(struct codec *c, enum codec_kind kind, const void *p, size_t n, const void *ref,
 	size_t ref_len, void *out, size_t cap);
 

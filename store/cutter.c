@@ -3,8 +3,8 @@
 
 #define SEED 0x7067737472617461u /* "pgstrata" */
 #define WINDOW 64		 /* bytes that the sum remembers: each is shifted out after as many steps */
-#define CUT_BITS 16		 /* behind the least length one in 2^16 places is a cut: 80 KiB on average */
-#define LEAF_BITS 6		 /* one in 64 cuts ends a node */
+#define CUT_BITS 18		 /* behind the least length one in 2^18 places is a cut: 320 KiB on average */
+#define LEAF_BITS 4		 /* one in 16 cuts ends a node */
 
 void cutter_init(struct cutter *c)
 {

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CUTTER_MIN (16u << 10)
-#define CUTTER_MAX (256u << 10)
+#define CUTTER_MIN (64u << 10)
+#define CUTTER_MAX (1u << 20)
 
 struct cutter {
 	uint64_t gear[256];

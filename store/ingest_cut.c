@@ -16,7 +16,7 @@
 #include "store/rope_home.h"
 #include "store/rope_made.h"
 
-#define BUFFER (1u << 20)
+#define BUFFER (4u << 20)
 #define LEAF_ITEMS 256
 #define LEAF_BYTES (16u << 20)
 
@@ -99,7 +99,7 @@ static int run_chunk(void *arg, struct chunker *c, struct err *e)
 	int r = 0;
 
 	if (c && t->len) {
-		r = chunker_store(c, RECORD_CHUNK, t->bytes, t->len, &t->home, &res, e);
+		r = chunker_store_text(c, t->bytes, t->len, &t->home, &res, e);
 		if (!r) {
 			t->leaf->ids[t->item] = res.id;
 			atomic_fetch_add(&t->leaf->stored, res.stored);

@@ -57,7 +57,7 @@ int record_parse(const void *p, size_t n, const struct digest *id, struct record
 		return err_set(e, -EBADMSG, "record checksum does not match: the bytes on disk were damaged");
 	if (memcmp(name, id->b, 8))
 		return err_set(e, -EBADMSG, "record is another chunk's");
-	if (kind < RECORD_CHUNK || kind > RECORD_NODE || seal != SEAL_NONE || codec > CODEC_XOR)
+	if (kind < RECORD_CHUNK || kind > RECORD_NODE || seal != SEAL_NONE || codec > CODEC_LAST)
 		return err_set(e, -EOPNOTSUPP, "record of kind %u, codec %u, seal %u needs a newer pgstrata",
 			kind, codec, seal);
 	r.kind = (enum record_kind)kind;

@@ -9,7 +9,8 @@
 
 #define BEHIND (1u << 20) /* bytes of the window before the present place, … */
 #define AHEAD (4u << 20)  /* … and behind it */
-#define SNAP 2048	  /* boundaries closer than this are the same */
+#define SNAP 2048	  /* boundaries closer than this, … */
+#define SNAP_SHARE 8	  /* … or than this part of the chunk, are the same */
 #define PIECES 1024	  /* most pieces of the window */
 
 struct piece {
@@ -68,7 +69,8 @@ static void move_window(struct rope_home *h)
 
 bool rope_home_step(struct rope_home *h, const struct digest *id, size_t len, struct digest *ref)
 {
-	uint64_t middle = h->at + len / 2, end = h->at + len, best = SNAP + 1;
+	uint64_t middle = h->at + len / 2, end = h->at + len;
+	uint64_t snap = len / SNAP_SHARE > SNAP ? len / SNAP_SHARE : SNAP, best = snap + 1;
 
 	*ref = (struct digest){{0}};
 	move_window(h);
@@ -91,7 +93,7 @@ bool rope_home_step(struct rope_home *h, const struct digest *id, size_t len, st
 			h->at = stop;
 		}
 	}
-	if (best > SNAP)
+	if (best > snap)
 		h->at = end;
 	return false;
 }

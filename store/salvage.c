@@ -63,7 +63,7 @@ static size_t record_at(const uint8_t *p, size_t left, struct digest *id, struct
 	uint32_t payload;
 	size_t len;
 
-	if (left < RECORD_HEAD || p[16] < RECORD_CHUNK || p[16] > RECORD_NODE || p[17] > CODEC_XOR || p[18])
+	if (left < RECORD_HEAD || p[16] < RECORD_CHUNK || p[16] > RECORD_NODE || p[17] > CODEC_LAST || p[18])
 		return 0;
 	cur_bytes(&c, 8);
 	payload = cur_u32(&c);

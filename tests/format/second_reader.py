@@ -163,6 +163,24 @@ class Fields:
         check(self.at == len(self.data), self.what, "has", len(self.data) - self.at, "bytes too many")
 
 
+def follow(plan, base, what):
+    """What a plan makes out of its base."""
+    fields = Fields(plan, what)
+    steps = fields.varint()
+    inserts = [fields.varint() for _ in range(steps)]
+    skips = [fields.svarint() for _ in range(steps)]
+    copies = [fields.varint() for _ in range(steps)]
+    made, place = [], 0
+    for insert, skip, copy in zip(inserts, skips, copies):
+        made.append(fields.take(insert))
+        place += skip
+        check(0 <= place and place + copy <= len(base), what, "copies beyond its base")
+        made.append(base[place : place + copy])
+        place += copy
+    made.append(fields.take(len(plan) - fields.at))
+    return b"".join(made)
+
+
 def read_object(path, limit=1 << 32):
     with open(path, "rb") as file:
         data = file.read(limit + 1)
@@ -276,10 +294,10 @@ class Repository:
         kind, codec, seal, depth = fields.u8(), fields.u8(), fields.u8(), fields.u8()
         check(unpacked <= 16 * MIB, what, "is too large")
         check(kind in KINDS and kind == place.kind, what, "is of kind", kind, "and its footer says", place.kind)
-        check(codec <= 3 and seal == 0, what, "has codec", codec, "and seal", seal)
+        check(codec <= 4 and seal == 0, what, "has codec", codec, "and seal", seal)
         check(depth == place.depth, what, "has depth", depth, "and its footer says", place.depth)
         check((depth > 0) == (codec >= 2), what, "has codec", codec, "at depth", depth)
-        check(depth <= self.delta_chain, what, "has depth", depth)
+        check(depth <= 4 * self.delta_chain, what, "has depth", depth)
         check(fields.take(8) == place.digest[:8], what, "has another name than its footer says")
         base = fields.digest() if depth else None
         start = place.offset + fields.at
@@ -289,8 +307,9 @@ class Repository:
         if codec == 0:
             check(packed == unpacked, what, "is not compressed and has two lengths")
         else:
-            check(payload[:4] == b"\x28\xb5\x2f\xfd", what, "is no zstd frame")
-            check(payload[4] == 0, what, "has a zstd frame with a checksum, its content's size or a dictionary")
+            frame = payload[4:] if codec == 4 else payload
+            check(frame[:4] == b"\x28\xb5\x2f\xfd", what, "is no zstd frame")
+            check(frame[4] == 0, what, "has a zstd frame with a checksum, its content's size or a dictionary")
         self.count(f"record {KINDS[kind]} codec {codec}")
         self.count(f"record depth {depth}")
         self.count("packed bytes", place.length)
@@ -321,9 +340,14 @@ class Repository:
             with open(os.path.join(self.path, "packs", name), "rb") as pack:
                 payloads += [os.pread(pack.fileno(), record.packed, record.start) for record in records]
         # Frames that lean on nothing go through one zstd, which takes what follows a frame for the next frame.
-        frames = [payload for record, payload in zip(batch, payloads) if record.codec in (1, 3)]
-        data, at = zstd(b"".join(frames)) if frames else b"", 0
-        check(len(data) == sum(r.size for r in batch if r.codec in (1, 3)), "frames unpack to other lengths than said")
+        frames = {}
+        for number, (record, payload) in enumerate(zip(batch, payloads)):
+            if record.codec in (1, 3):
+                frames[number] = record.size, payload
+            elif record.codec == 4:
+                frames[number] = int.from_bytes(payload[:4], "little"), payload[4:]
+        data, at = zstd(b"".join(frame for _, frame in frames.values())) if frames else b"", 0
+        check(len(data) == sum(size for size, _ in frames.values()), "frames unpack to other lengths than said")
         # A prefix is one frame's own, so these cost a process each.
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             patches = {
@@ -337,10 +361,12 @@ class Repository:
             elif record.codec == 2:
                 unpacked = patches[number].result()
             else:
-                unpacked = data[at : at + record.size]
-                at += record.size
+                unpacked = data[at : at + frames[number][0]]
+                at += frames[number][0]
                 if record.codec == 3:
                     unpacked = xor(unpacked, self.bytes_of(record.base))
+                elif record.codec == 4:
+                    unpacked = follow(unpacked, self.bytes_of(record.base), record.what)
             self.keep(record, unpacked)
 
     def unpack_patch(self, record, payload):
@@ -592,7 +618,8 @@ def finished(names):
 
 
 def objects(folder):
-    return finished(os.listdir(folder))
+    """The names in it, in order; a folder is made with its first object."""
+    return finished(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
 def counts(entries):

@@ -10,7 +10,7 @@ pkg_install python3 zstd rsync
 # postgres puts its backups here.
 chmod 777 "$SCRATCH"
 REPO=$SCRATCH/repo
-declare -A SOURCE=()
+declare -A SOURCE=() DUMP=()
 
 # backup NAME [OPTION…]: a base backup of the server in $SCRATCH/NAME.
 backup() {
@@ -25,6 +25,14 @@ take() {
 	local id
 	id=$("$PGSTRATA" import base -q -r "$REPO" -c main "$SCRATCH/$1") || fail "import of $1"
 	SOURCE[main/base/$id]=$SCRATCH/$1
+}
+
+# dump NAME: a plain dump of the server in $SCRATCH/NAME.sql, imported; DUMP[cluster/dump/id] is the file.
+dump() {
+	local id
+	pg_run "$DATA" pg_dump -f "$SCRATCH/$1.sql" postgres
+	id=$("$PGSTRATA" import dump -q -r "$REPO" -c dumps --database rows "$SCRATCH/$1.sql") || fail "import of dump $1"
+	DUMP[dumps/dump/$id]=$SCRATCH/$1.sql
 }
 
 # random BYTES SEED: the same bytes for the same seed.
@@ -42,6 +50,7 @@ pg_sql "$DATA" -d postgres -c "CREATE TABLE rows AS SELECT i, md5(i::text) AS m 
 "$PGSTRATA" init -r "$REPO" --chunk-size 8K >/dev/null
 backup first
 take first
+dump first
 # Counters change in place, and vacuum moves rows within their pages. The third backup makes deltas of deltas.
 for name in second third; do
 	pg_run "$DATA" pgbench -n -t 400 postgres >/dev/null 2>&1
@@ -50,6 +59,7 @@ for name in second third; do
 	backup "$name"
 	take "$name"
 done
+dump third
 
 # ---- what no server writes, in a backup without a manifest ----
 
@@ -103,6 +113,12 @@ for snapshot in "${!SOURCE[@]}"; do
 	done
 	assert_ok cmp "${SOURCE[$snapshot]}.found" "$SCRATCH/out/$snapshot/data.found"
 done
+for snapshot in "${!DUMP[@]}"; do
+	assert_ok cmp "${DUMP[$snapshot]}" "$SCRATCH/out/$snapshot/dump.sql"
+	sed -n '/^COPY public.rows /,/^\\\.$/p' "${DUMP[$snapshot]}" | sed '1d;$d' >"$SCRATCH/rows"
+	[ -s "$SCRATCH/rows" ] || fail "${DUMP[$snapshot]} has no rows"
+	assert_ok cmp "$SCRATCH/rows" "$SCRATCH/out/$snapshot/tables/public.rows.copy"
+done
 one=$(printf '%s\n' "${!SOURCE[@]}" | sort | sed -n 1p)
 python3 "$reader" "$REPO" "$SCRATCH/one" --snapshot "$one" >/dev/null
 assert_same_tree "$SCRATCH/out/$one/data" "$SCRATCH/one/$one/data"
@@ -110,8 +126,8 @@ assert_eq "$(cd "$SCRATCH/one" && echo */*/*)" "$one" "what --snapshot copies"
 
 # ---- and all of the format was in there ----
 
-for what in "record chunk codec "{0,1,2,3} "record map codec "{0,1} "record tree codec "{0,1} "record depth "{0,1,2} \
-	"file form "{0,1} "file height "{0,1,2,3} "map node level "{1,2} "zero digest level "{0,1,2} \
+for what in "record chunk codec "{0,1,2,3,4} "record map codec "{0,1} "record tree codec "{0,1} "record depth "{0,1,2} \
+	"file form "{0,1,2} "rope node level "{0,1} "rope literal" "file height "{0,1,2,3} "map node level "{1,2} "zero digest level "{0,1,2} \
 	"tree node level "{0,1} directory symlink packs runs '(map|chunk) stored as another kind'; do
 	grep -Eq "\"$what\": [1-9]" "$SCRATCH/tally" || fail "the repository has no $what: $(cat "$SCRATCH/tally")"
 done

@@ -143,11 +143,12 @@ static const struct {
 } wrong[] = {
 	{"kind 0", 16, 0, -EOPNOTSUPP},
 	{"kind 4", 16, 4, -EOPNOTSUPP},
-	{"codec 4", 17, 4, -EOPNOTSUPP},
+	{"codec 5", 17, 5, -EOPNOTSUPP},
 	{"a seal", 18, 1, -EOPNOTSUPP},
 	{"a depth without delta", 19, 1, -EBADMSG},
 	{"a delta without depth", 17, CODEC_PREFIX, -EBADMSG},
 	{"a difference without depth", 17, CODEC_XOR, -EBADMSG},
+	{"lines without depth", 17, CODEC_LINES, -EBADMSG},
 	{"a longer payload", 8, 6, -EBADMSG},
 	{"a shorter payload", 8, 4, -EBADMSG},
 	{"a huge payload", 11, 0xff, -EBADMSG},

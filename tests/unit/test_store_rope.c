@@ -215,7 +215,8 @@ END_TEST
 START_TEST(all_sizes)
 {
 	static const size_t sizes[] = {0, 1, 511, 512, 513, 1023, 1024, 1025, CUTTER_MIN - 1, CUTTER_MIN,
-		CUTTER_MIN + 1, CUTTER_MAX, CUTTER_MAX + 1, (1u << 20) - 1, 1u << 20, (1u << 20) + 1};
+		CUTTER_MIN + 1, CUTTER_MAX - 1, CUTTER_MAX, CUTTER_MAX + 1, (4u << 20) - 1, 4u << 20,
+		(4u << 20) + 1};
 	const size_t n = sizeof(sizes) / sizeof(sizes[0]);
 	struct fixture f = fx_make(NULL);
 	struct snapshot *snap = snapshot_new();
@@ -226,7 +227,7 @@ START_TEST(all_sizes)
 	struct err e = {0};
 	char path[40];
 
-	fill_rows(&rows, 3, 60000);
+	fill_rows(&rows, 3, 200000);
 	ck_assert_ptr_nonnull(buf_reserve(&zeroes, 3000000));
 	memset(zeroes.data, 0, 3000000);
 	fx_ok(ingest_new(f.s, "main", SNAPSHOT_DUMP, NULL, &in, &e), &e);
@@ -292,8 +293,8 @@ START_TEST(cuts)
 		at += len;
 		ends[n] = at;
 	}
-	ck_assert_uint_gt(rows.len / n, 40 * 1024);
-	ck_assert_uint_lt(rows.len / n, 130 * 1024);
+	ck_assert_uint_gt(rows.len / n, 160 * 1024);
+	ck_assert_uint_lt(rows.len / n, 520 * 1024);
 	/* From another start the ends are soon the same. */
 	for (at = shifted = 12345, i = 0; at < rows.len;) {
 		at += cutter_cut(&c, rows.data + at, rows.len - at, &leaf);

@@ -34,16 +34,16 @@ static struct fs *fs_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-static void reply_refused(fuse_req_t req, const struct node *n, int code, struct err *e)
+static void reply_failed(fuse_req_t req, const struct node *n, int code, struct err *e)
 {
-	fuse_reply_err(req, fs_refused(fs_of(req), n, code, e));
+	fuse_reply_err(req, fs_failed(fs_of(req), n, code, e));
 }
 
 /* Says 0 or what went wrong. */
 static void reply_done(fuse_req_t req, const struct node *n, int code, struct err *e)
 {
 	if (code < 0)
-		reply_refused(req, n, code, e);
+		reply_failed(req, n, code, e);
 	else
 		fuse_reply_err(req, 0);
 }
@@ -79,7 +79,7 @@ static void reply_entry(fuse_req_t req, const struct place *dir, const struct br
 	int r = learn(req, dir->n.obj, st, &entry, &e);
 
 	if (r < 0)
-		reply_refused(req, &dir->n, r, &e);
+		reply_failed(req, &dir->n, r, &e);
 	else if (fuse_reply_entry(req, &entry) < 0)
 		inode_forget(fs_of(req)->inodes, entry.ino, 1);
 }
@@ -100,7 +100,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, struct bra
 	m->gid = who->gid;
 	r = branch_make(dir.b, dir.number, name, m, &st, &e);
 	if (r < 0)
-		reply_refused(req, &dir.n, r, &e);
+		reply_failed(req, &dir.n, r, &e);
 	else
 		reply_entry(req, &dir, &st);
 }
@@ -145,7 +145,7 @@ static void driver_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const
 		return;
 	r = dir.b == file.b ? branch_link(dir.b, file.number, dir.number, name, &st, &e) : -EXDEV;
 	if (r < 0)
-		reply_refused(req, &dir.n, r, &e);
+		reply_failed(req, &dir.n, r, &e);
 	else
 		reply_entry(req, &dir, &st);
 }
@@ -230,7 +230,7 @@ static void driver_setattr(
 		return;
 	r = branch_setattr(file.b, file.number, &c, &st, &e);
 	if (r < 0) {
-		reply_refused(req, &file.n, r, &e);
+		reply_failed(req, &file.n, r, &e);
 		return;
 	}
 	ns_branch_attr(file.n.obj, &st, &shown);
@@ -324,7 +324,7 @@ void driver_branch_open(void *req, const struct node *n, void *fi)
 	if (r >= 0)
 		r = open_number(req, &file, fi, &h, &e);
 	if (r < 0)
-		reply_refused(req, n, r, &e);
+		reply_failed(req, n, r, &e);
 	/* A reply that did not get through is not followed by a release. */
 	else if (fuse_reply_open(req, fi) < 0)
 		handle_close(h);
@@ -356,7 +356,7 @@ static void driver_create(
 			handle_close(h);
 	}
 	if (r < 0) {
-		reply_refused(req, &dir.n, r, &e);
+		reply_failed(req, &dir.n, r, &e);
 	} else if (fuse_reply_create(req, &entry, fi) < 0) {
 		handle_close(h);
 		inode_forget(fs_of(req)->inodes, entry.ino, 1);
@@ -375,7 +375,7 @@ void driver_branch_read(void *req, struct handle *h, uint64_t off, size_t size)
 	}
 	got = branch_read(handle_branch(h), off, p, size, &e);
 	if (got < 0)
-		reply_refused(req, handle_node(h), (int)got, &e);
+		reply_failed(req, handle_node(h), (int)got, &e);
 	else
 		fuse_reply_buf(req, p, (size_t)got);
 }
@@ -399,7 +399,7 @@ static void driver_write(
 	}
 	r = branch_write(handle_branch(h), (uint64_t)off, p, size, &e);
 	if (r < 0)
-		reply_refused(req, handle_node(h), r, &e);
+		reply_failed(req, handle_node(h), r, &e);
 	else
 		fuse_reply_write(req, size);
 }

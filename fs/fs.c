@@ -93,9 +93,11 @@ char *fs_path(const struct node *n)
 	return n->obj->ops->path(n->obj, n);
 }
 
-/* Answers with `no`, and tells the log when that is EIO. */
-static int answer(struct fs *fs, const struct node *n, int no, int code, struct err *e)
+int fs_failed(struct fs *fs, const struct node *n, int code, struct err *e)
 {
+	bool branch = n->flags & NODE_MOVES || n->obj->ops->remove;
+	int no = branch ? complaint_errno_branch(code) : complaint_errno(code);
+
 	if (no == EIO) {
 		_cleanup_(freep) char *path = fs_path(n);
 
@@ -103,14 +105,4 @@ static int answer(struct fs *fs, const struct node *n, int no, int code, struct 
 		complain(fs->complaints, path && *path ? path : "the mount", e);
 	}
 	return no;
-}
-
-int fs_failed(struct fs *fs, const struct node *n, int code, struct err *e)
-{
-	return answer(fs, n, complaint_errno(code), code, e);
-}
-
-int fs_refused(struct fs *fs, const struct node *n, int code, struct err *e)
-{
-	return answer(fs, n, complaint_errno_branch(code), code, e);
 }

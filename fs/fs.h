@@ -44,7 +44,5 @@ void fs_release(struct fs *fs);
 char *fs_path(const struct node *n);
 
 /* Tells the log what e says about n, when that is news about the repository and not just an answer, and gives
- * the positive errno for the client. */
+ * the positive errno for the client. A branch has more ordinary answers than the rest: no room, exists, not empty, … */
 int fs_failed(struct fs *fs, const struct node *n, int code, struct err *e);
-/* The same for what was to be done with a branch, which has more ordinary answers: no room, exists, not empty, … */
-int fs_refused(struct fs *fs, const struct node *n, int code, struct err *e);

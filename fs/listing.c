@@ -125,6 +125,13 @@ int listing_refresh(struct listing *l, const struct listing_source *src, struct 
 	return r;
 }
 
+void listing_expire(struct listing *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->asked = 0;
+	pthread_mutex_unlock(&l->lock);
+}
+
 struct ns_object *listing_find(struct listing *l, const char *name)
 {
 	struct listing_item **known;

@@ -39,6 +39,8 @@ struct listing_source {
 	void *arg;
 };
 int listing_refresh(struct listing *l, const struct listing_source *src, struct err *e);
+/* The last answer counts as old. */
+void listing_expire(struct listing *l);
 int listing_put(struct listing *l, const struct listing_source *src, const char *name, struct err *e);
 
 /* The object with that name, or NULL. */

@@ -105,9 +105,13 @@ static int list(struct ns_object *o, const struct node *dir, uint64_t position, 
 	struct ns_open *w = (struct ns_open *)o;
 	const struct listing_source src = source_of(w);
 	const struct listing_item *it;
-	int r = listing_refresh(&w->listed, &src, e);
+	int r;
 
 	(void)dir;
+	/* A directory of this machine: who begins to list it may ask it. */
+	if (position == 0)
+		listing_expire(&w->listed);
+	r = listing_refresh(&w->listed, &src, e);
 	if (r < 0)
 		return r;
 	for (uint64_t i = position; (it = listing_at(&w->listed, &i)); i++) {

@@ -18,6 +18,7 @@ struct dump_view {
 struct dump_archive {
 	const char *name; /* for messages: the path that is imported */
 	const char *database;
+	bool cluster; /* pg_dumpall's: each database has a directory of its own in tables/ */
 	struct dump_toc toc;
 	struct dump_tree *tree;
 	struct dump_view *views;

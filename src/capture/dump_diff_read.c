@@ -178,10 +178,10 @@ static int read_schema(struct store *s, const struct snapshot *snap, struct diff
 	_cleanup_(freep) struct entry *en = NULL;
 	_cleanup_(collect_release) struct collect c = {.l = l};
 	_cleanup_(dump_sections_release) struct dump_sections sec;
-	const struct property *p = snapshot_get(snap, "database");
+	const struct property *p = snapshot_get(snap, "pg_dumpall");
 	int r = tree_lookup(s, &snap->root, "schema.sql", &en, e);
 
-	dump_sections_init(&sec, p && p->type == PROPERTY_TEXT && !strcmp(p->text, "pg_dumpall"), &ops, &c);
+	dump_sections_init(&sec, p && p->type == PROPERTY_BOOL && p->number, &ops, &c);
 	if (r < 0 || en->type != ENTRY_FILE)
 		return err_set(e, -EBADMSG, "%s has no schema.sql in it", snap->id);
 	r = push_file(s, &en->file, &sec, e);

@@ -167,7 +167,7 @@ static int on_connect(void *arg, const char *database, struct err *e)
 	struct plain *p = arg;
 
 	/* The dump of one database made with --create has a \connect, too. */
-	if (strcmp(p->a->database, "pg_dumpall") != 0)
+	if (!p->a->cluster)
 		return 0;
 	free(p->database);
 	p->database = strdup(database);

@@ -34,7 +34,7 @@ static ssize_t read_more(struct dump_source *s, void *p, size_t n, struct err *e
 
 	while (!ready || (got < 0 && errno == EINTR)) {
 		if (replication_stopped(s->stop))
-			return err_set(e, -EINTR, "stopped");
+			return err_set(e, -EINTR, "stopped: the dump is not kept");
 		ready = poll(&wait, 1, s->stop ? LOOK_MS : -1);
 		got = ready > 0 ? read(s->fd, p, n) : -1;
 	}

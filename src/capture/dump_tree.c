@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "src/base/clean.h"
+#include "src/capture/replication.h"
 #include "store/rope.h"
 
 #define BLOCK (256u << 10)
@@ -16,7 +17,7 @@
 struct dump_tree {
 	struct ingest *ingest;
 	struct tstamp time;
-	uint8_t *block;
+	const volatile sig_atomic_t *stop;
 };
 
 int dump_tree_new(struct store *s, const char *cluster, enum snapshot_kind kind,
@@ -28,11 +29,10 @@ int dump_tree_new(struct store *s, const char *cluster, enum snapshot_kind kind,
 	struct dump_tree *t = calloc(1, sizeof(*t));
 	int r;
 
-	if (!t || !(t->block = malloc(BLOCK + COPY_END_LEN))) {
-		free(t);
+	if (!t)
 		return err_sys(e, -ENOMEM, "taking a dump in");
-	}
 	t->time = o->time;
+	t->stop = o->stop;
 	r = ingest_new(s, cluster, kind, &io, &t->ingest, e);
 	if (r < 0) {
 		dump_tree_free(t);
@@ -47,34 +47,41 @@ void dump_tree_free(struct dump_tree *t)
 	if (!t)
 		return;
 	ingest_free(t->ingest);
-	free(t->block);
 	free(t);
+}
+
+static int stopped(const struct dump_tree *t, struct err *e)
+{
+	return replication_stopped(t->stop) ? err_set(e, -EINTR, "stopped: the dump is not kept") : 0;
 }
 
 /* Reads on behind the last bytes, which are held back as long as they could be the end of COPY text. */
 static int pump(struct dump_tree *t, struct ingest_cut *c, bool rows, dump_read_fn *read, void *arg,
 	struct dump_part *ret, struct err *e)
 {
+	_cleanup_(freep) uint8_t *block = malloc(BLOCK + COPY_END_LEN);
 	size_t held = 0;
 
+	if (!block)
+		return err_sys(e, -ENOMEM, "taking a dump in");
 	for (;;) {
-		ssize_t n = read(arg, t->block + held, BLOCK, e);
+		ssize_t n = read(arg, block + held, BLOCK, e);
 		size_t have = held + (n > 0 ? (size_t)n : 0), keep = 0;
-		int r;
+		int r = n < 0 ? (int)n : stopped(t, e);
 
-		if (n < 0)
-			return (int)n;
+		if (r < 0)
+			return r;
 		if (n && rows)
 			keep = have < COPY_END_LEN ? have : COPY_END_LEN;
-		if (!n && rows && held == COPY_END_LEN && !memcmp(t->block, COPY_END, COPY_END_LEN)) {
+		if (!n && rows && held == COPY_END_LEN && !memcmp(block, COPY_END, COPY_END_LEN)) {
 			memcpy(ret->end, COPY_END, COPY_END_LEN);
 			ret->end_len = COPY_END_LEN;
 			return 0;
 		}
-		r = ingest_cut_write(c, t->block, have - keep, e);
+		r = ingest_cut_write(c, block, have - keep, e);
 		if (r < 0 || !n)
 			return r;
-		memmove(t->block, t->block + have - keep, keep);
+		memmove(block, block + have - keep, keep);
 		held = keep;
 	}
 }
@@ -191,6 +198,10 @@ int dump_tree_file(struct dump_tree *t, const char *path, struct dump_file *f, s
 	const struct meta m = {
 		.mode = 0600, .uid = geteuid(), .gid = getegid(), .user = "", .group = "", .mtime = t->time};
 
+	int r = stopped(t, e);
+
+	if (r < 0)
+		return r;
 	end_literal(f);
 	if (f->literal.bad)
 		return err_sys(e, -ENOMEM, "%s", path);

@@ -7,6 +7,7 @@
  * One thread. Nothing is visible before dump_tree_publish. */
 #pragma once
 
+#include <signal.h>
 #include <stdbool.h>
 
 #include "src/base/buf.h"
@@ -22,6 +23,8 @@ struct dump_tree_options {
 	unsigned threads;
 	const char *database; /* earlier dumps of it give the references */
 	struct tstamp time;   /* of the dump: its files' time and the snapshot's */
+	/* Set: what takes long ends with -EINTR. May be NULL. */
+	const volatile sig_atomic_t *stop;
 };
 int dump_tree_new(struct store *s, const char *cluster, enum snapshot_kind kind,
 	const struct dump_tree_options *o, struct dump_tree **ret, struct err *e);

@@ -76,7 +76,7 @@ static int on_known(void *arg, struct err *e)
 	struct import *im = arg;
 	const struct dump_head *h = &im->a.toc.head;
 	bool plain = im->form == FORM_PLAIN;
-	struct dump_tree_options o = {.threads = im->o->threads, .time = time_of(im)};
+	struct dump_tree_options o = {.threads = im->o->threads, .time = time_of(im), .stop = im->o->stop};
 	const char *server = plain ? im->plain.server_version : h->server_version;
 
 	o.database = im->o->database		  ? im->o->database
@@ -87,11 +87,13 @@ static int on_known(void *arg, struct err *e)
 		return err_set(e, -EINVAL,
 			"%s does not say which database it is of: say it with --database NAME", im->a.name);
 	im->a.database = o.database;
+	im->a.cluster = plain && im->plain.cluster;
 	im->snap = snapshot_new();
 	if (!im->snap || (!im->plain.globals && snapshot_put_text(im->snap, "database", o.database) < 0) ||
 		put_text(im->snap, "pg_version", server) < 0 ||
 		put_text(im->snap, "dump_version", plain ? im->plain.dump_version : h->dump_version) < 0 ||
 		snapshot_put_text(im->snap, "format", form_names[im->form]) < 0 ||
+		(im->a.cluster && snapshot_put_bool(im->snap, "pg_dumpall", true) < 0) ||
 		(!plain && snapshot_put_text(im->snap, "compression", compressions[h->compression]) < 0) ||
 		put_text(im->snap, "tags", im->o->tags) < 0)
 		return err_sys(e, -ENOMEM, "%s", im->a.name);

@@ -37,8 +37,12 @@ static int import_dump(
 {
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 	struct meter meter = {0};
-	const struct import_dump_options o = {
-		.threads = threads, .meter = &meter, .log = c->log, .tags = tags, .database = database};
+	const struct import_dump_options o = {.threads = threads,
+		.meter = &meter,
+		.log = c->log,
+		.tags = tags,
+		.database = database,
+		.stop = interrupt_catch()};
 	struct progress *p = progress_start(c, "importing", &meter);
 	struct err e = {0};
 	int r = capture_import_dump(s, c->args[1], c->cluster, &o, &snap, &e);

@@ -6,7 +6,8 @@
  * input. Nothing is visible before ingest_publish; ingest_free without it leaves the repository as it was.
  *
  * One thread at a time calls these functions on one ingest; ingest_write and ingest_close also beside others, one
- * thread at a time for each streamed file. The first error of any thread sticks: every later call returns it, with its text. */
+ * thread at a time for each streamed file, and likewise ingest_cut_*. The first error of any thread sticks: every
+ * later call returns it, with its text. */
 #pragma once
 
 #include <stddef.h>

@@ -225,8 +225,10 @@ int ingest_cut_open(struct ingest *in, const char *path, struct ingest_cut **ret
 	}
 	c->ingest = in;
 	c->rope = rope;
+	pthread_mutex_lock(&in->open_lock);
 	rope->next = in->ropes;
 	in->ropes = rope;
+	pthread_mutex_unlock(&in->open_lock);
 	cutter_init(&c->cutter);
 	*ret = c;
 	return 0;

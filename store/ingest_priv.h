@@ -44,10 +44,9 @@ struct ingest {
 	char *at;		 /* the directory that a file was looked for in last, NULL: none */
 	struct dir_ref at_parent[INGEST_PARENTS]; /* what it is in the parents; no entries: it is not there */
 
-	struct ingest_file *open; /* pushed files not closed; guarded by open_lock */
-	pthread_mutex_t open_lock;
-
-	struct rope *ropes; /* to be freed with the ingest; the maker's thread only */
+	struct ingest_file *open;  /* pushed files not closed */
+	struct rope *ropes;	   /* to be freed with the ingest */
+	pthread_mutex_t open_lock; /* rank: leaf; guards both lists */
 
 	atomic_ullong files, logical, unique, deltas;
 };

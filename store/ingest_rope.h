@@ -7,7 +7,8 @@
  * A rope can stand in several files: its bytes are kept once. Streams go through the ingest's workers; what a stream
  * has in common with the parent's file of the same path is found by its digest on the way and goes nowhere.
  *
- * Like all of an ingest: one thread at a time, its first error sticks. */
+ * Several threads may make ropes at once, one a stream; the rest is like all of an ingest: one thread at a time, its first
+ * error sticks. */
 #pragma once
 
 #include <stddef.h>

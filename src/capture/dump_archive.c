@@ -17,7 +17,7 @@ void dump_archive_release(struct dump_archive *a)
 	dump_toc_release(&a->toc);
 }
 
-int dump_archive_view(struct dump_archive *a, char *path, const struct dump_part *part, struct err *e)
+static int add_view(struct dump_archive *a, char *path, const struct dump_part *part, struct err *e)
 {
 	if (a->n_views == a->cap_views) {
 		size_t cap = a->cap_views ? 2 * a->cap_views : 64;
@@ -32,6 +32,26 @@ int dump_archive_view(struct dump_archive *a, char *path, const struct dump_part
 	}
 	a->views[a->n_views++] = (struct dump_view){path, *part};
 	return 0;
+}
+
+int dump_archive_view(struct dump_archive *a, char *path, const struct dump_part *part, struct err *e)
+{
+	int r;
+
+	pthread_mutex_lock(&a->lock);
+	r = add_view(a, path, part, e);
+	pthread_mutex_unlock(&a->lock);
+	return r;
+}
+
+/* What a dump's data is made of. */
+static void count(struct dump_archive *a, const struct dump_part *part, unsigned tables, unsigned blobs)
+{
+	pthread_mutex_lock(&a->lock);
+	a->data_bytes += rope_size(part->rope);
+	a->tables += tables;
+	a->blobs += blobs;
+	pthread_mutex_unlock(&a->lock);
 }
 
 /* One stream and its view; takes path. */
@@ -49,7 +69,6 @@ static int take(struct dump_archive *a, char *path, bool rows, dump_read_fn *rea
 	if (rows && !ret->end_len)
 		return err_set(e, -EBADMSG, "%s is damaged: the data of %s does not end as COPY data does",
 			a->name, path);
-	a->data_bytes += rope_size(ret->rope);
 	return dump_archive_view(a, MOVE(own), ret, e);
 }
 
@@ -58,26 +77,29 @@ int dump_archive_entry(struct dump_archive *a, const struct dump_entry *en, dump
 {
 	struct buf path = {0};
 	bool rows = en->copy && *en->copy;
+	int r;
 
 	/* Data of another kind has no view, but is data all the same. */
 	if (!dump_entry_is_table(en)) {
-		int r = dump_tree_stream(a->tree, "data", false, read, arg, ret, e);
-
-		a->data_bytes += r < 0 ? 0 : rope_size(ret->rope);
-		return r;
+		r = dump_tree_stream(a->tree, "data", false, read, arg, ret, e);
+	} else {
+		dump_text_table_path(en->schema, en->tag, rows ? ".copy" : ".sql", &path);
+		r = take(a, buf_steal_str(&path), rows, read, arg, ret, e);
 	}
-	dump_text_table_path(en->schema, en->tag, rows ? ".copy" : ".sql", &path);
-	a->tables++;
-	return take(a, buf_steal_str(&path), rows, read, arg, ret, e);
+	if (!r)
+		count(a, ret, dump_entry_is_table(en), 0);
+	return r;
 }
 
 int dump_archive_blob(struct dump_archive *a, uint32_t oid, dump_read_fn *read, void *arg,
 	struct dump_part *ret, struct err *e)
 {
 	char *path = NULL;
+	int r = take(a, asprintf(&path, "blobs/%u", oid) < 0 ? NULL : path, false, read, arg, ret, e);
 
-	a->blobs++;
-	return take(a, asprintf(&path, "blobs/%u", oid) < 0 ? NULL : path, false, read, arg, ret, e);
+	if (!r)
+		count(a, ret, 0, 1);
+	return r;
 }
 
 static int add_text(

@@ -6,6 +6,8 @@
  * toc.dat; tar: the same bytes. */
 #pragma once
 
+#include <pthread.h>
+
 #include "src/capture/dump_tree.h"
 #include "src/pg/dump_toc.h"
 
@@ -15,12 +17,27 @@ struct dump_view {
 	struct dump_part part;
 };
 
+/* Further processes that give the data of tables which this archive (in custom format) leaves out: dump_team.h. */
+struct dump_share;
+struct dump_archive;
+struct dump_others {
+	/* Contents and tree are known: begins to take the others' archives in, on threads of its own. */
+	int (*start)(void *arg, struct dump_archive *a, struct err *e);
+	/* Called once after a start that went well. res: 0, or the error (in e) for which nobody needs the others any more. Ends or
+	 * waits for all of them, and returns what failed first; else what they gave, which stays theirs. */
+	int (*finish)(void *arg, int res, struct dump_share *const **ret, size_t *ret_n, struct err *e);
+	void *arg;
+};
+
+/* One thread, but that streams may come in on several. */
 struct dump_archive {
 	const char *name; /* for messages: the path that is imported */
 	const char *database;
 	bool cluster; /* pg_dumpall's: each database has a directory of its own in tables/ */
 	struct dump_toc toc;
 	struct dump_tree *tree;
+	const struct dump_others *others; /* NULL: none */
+	pthread_mutex_t lock;		  /* rank: leaf; guards views and the numbers */
 	struct dump_view *views;
 	size_t n_views, cap_views;
 	uint64_t tables, blobs, data_bytes;

@@ -1,7 +1,8 @@
 /* Taking a dump of a running server: pg_dump's output straight into the repository, without a file between.
  *
  * pg_dump runs in the custom format without compression into a pipe; its messages go where ours go; what it is told about the
- * password goes through its environment. A dump is published only when pg_dump ended with status 0 and its archive is whole. */
+ * password goes through its environment. A dump is published only when pg_dump ended with status 0 and its archive is whole; of
+ * several processes (dump_team.h), each one. */
 #pragma once
 
 #include <signal.h>
@@ -17,7 +18,8 @@ struct dump_run_options {
 	const char *conninfo;	  /* keywords or URI, as psql's -d; NULL or "": the environment's */
 	const char *program;	  /* pg_dump's path; NULL: found by the server's version */
 	const char *const *extra; /* more arguments of pg_dump, NULL at the end; may be NULL */
-	unsigned threads;
+	unsigned jobs;		  /* pg_dump processes for one database; 0: one */
+	unsigned threads;	  /* that compress */
 	const char *tags;
 	struct meter *meter;
 	struct log *log;

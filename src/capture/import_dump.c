@@ -202,8 +202,10 @@ int capture_import_dump_fd(struct store *s, int fd, const char *name, const char
 	const struct import_dump_options *o, struct snapshot **ret, struct err *e)
 {
 	_cleanup_(dump_source_freep) struct dump_source *src = NULL;
-	_cleanup_(import_release) struct import im = {
-		.store = s, .cluster = cluster, .o = o, .a = {.name = name}};
+	_cleanup_(import_release) struct import im = {.store = s,
+		.cluster = cluster,
+		.o = o,
+		.a = {.name = name, .others = o->others, .lock = PTHREAD_MUTEX_INITIALIZER}};
 	struct stat st;
 	int r = store_check_cluster_name(cluster, e);
 
@@ -261,8 +263,11 @@ static int read_directory_toc(struct import *im, const char *dir, struct err *e)
 static int import_directory(struct store *s, const char *path, const char *cluster,
 	const struct import_dump_options *o, struct snapshot **ret, struct err *e)
 {
-	_cleanup_(import_release) struct import im = {
-		.store = s, .cluster = cluster, .o = o, .form = FORM_DIRECTORY, .a = {.name = path}};
+	_cleanup_(import_release) struct import im = {.store = s,
+		.cluster = cluster,
+		.o = o,
+		.form = FORM_DIRECTORY,
+		.a = {.name = path, .lock = PTHREAD_MUTEX_INITIALIZER}};
 	int r = store_check_cluster_name(cluster, e);
 
 	if (!r)

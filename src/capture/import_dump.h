@@ -12,6 +12,8 @@
 #include "store/snapshot.h"
 #include "store/store.h"
 
+struct dump_others; /* dump_archive.h */
+
 /* Zero is the default. */
 struct import_dump_options {
 	unsigned threads;     /* default: all processors */
@@ -26,6 +28,8 @@ struct import_dump_options {
 	/* Called when all was read and before anything is published; not 0: nothing is, and that is returned. NULL: none. */
 	int (*confirm)(void *arg, struct err *e);
 	void *arg;
+	const struct dump_others
+		*others; /* of a pipe in custom format: who gives the rest of the data. NULL: nobody */
 };
 
 /* Imports what lies at path: a custom, tar or plain dump, perhaps compressed with gzip, lz4 or zstd, or a directory. What it

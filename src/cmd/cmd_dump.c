@@ -56,7 +56,7 @@ int cmd_dump(struct cmd_context *c, int argc, char **argv)
 	_cleanup_(cmd_list_free) struct cmd_list tags = {0};
 	struct meter meter = {0};
 	struct dump_run_options o = {.meter = &meter};
-	uint64_t threads = 0;
+	uint64_t threads = 0, jobs = 1;
 	bool all = false;
 	const struct cmd_option options[] = {
 		{"dbname", 'd', "CONNINFO", OPTION_TEXT, &o.conninfo,
@@ -65,7 +65,8 @@ int cmd_dump(struct cmd_context *c, int argc, char **argv)
 		{"pg-dump", 0, "PATH", OPTION_TEXT, &o.program,
 			"which pg_dump (default: the one of the server's version)"},
 		CMD_TAG_OPTION(tags),
-		{"threads", 'j', "N", OPTION_COUNT, &threads,
+		{"jobs", 'j', "N", OPTION_COUNT, &jobs, "pg_dump processes for one database (default: 1)"},
+		{"threads", 0, "N", OPTION_COUNT, &threads,
 			"threads that compress (default: one a processor)"},
 		{0},
 	};
@@ -81,6 +82,7 @@ int cmd_dump(struct cmd_context *c, int argc, char **argv)
 			 "Passwords\ncome from .pgpass, PGPASSWORD or CONNINFO and are on no command line "
 			 "but yours.",
 		.example = "  pgstrata dump -r /srv/pgstrata -d shop\n"
+			   "  pgstrata dump -r /srv/pgstrata -d shop -j 4\n"
 			   "  pgstrata dump -r /srv/pgstrata -d 'host=db1 dbname=postgres' --all\n"
 			   "  pgstrata dump -r /srv/pgstrata -d shop -- --exclude-table=log",
 		.options = options,
@@ -98,9 +100,12 @@ int cmd_dump(struct cmd_context *c, int argc, char **argv)
 		return cmd_usage_error(c, &usage, "--tag: %s", e.text);
 	if (threads > 1024)
 		return cmd_usage_error(c, &usage, "--threads must be from 1 to 1024");
+	if (jobs > 100)
+		return cmd_usage_error(c, &usage, "--jobs must be from 1 to 100");
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
+	o.jobs = (unsigned)jobs;
 	o.threads = (unsigned)threads;
 	o.tags = tags_text;
 	o.log = c->log;

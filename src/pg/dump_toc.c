@@ -266,17 +266,27 @@ static int cmp_ids(const void *a, const void *b, void *arg)
 	return x < y ? -1 : x > y;
 }
 
+int dump_toc_sort(struct dump_toc *t, struct err *e)
+{
+	uint32_t *by_id = realloc(t->by_id, (t->n + 1) * sizeof(*by_id));
+
+	if (!by_id)
+		return err_sys(e, -ENOMEM, "the contents of a dump");
+	t->by_id = by_id;
+	for (size_t i = 0; i < t->n; i++)
+		t->by_id[i] = (uint32_t)i;
+	qsort_r(t->by_id, t->n, sizeof(*t->by_id), cmp_ids, t->entries);
+	return 0;
+}
+
 /* Numbers are unique. */
 static int sort_ids(struct scan *s, struct err *e)
 {
 	struct dump_toc *t = s->t;
+	int r = dump_toc_sort(t, e);
 
-	t->by_id = malloc((t->n + 1) * sizeof(*t->by_id));
-	if (!t->by_id)
-		return err_sys(e, -ENOMEM, "%s", s->r->name);
-	for (size_t i = 0; i < t->n; i++)
-		t->by_id[i] = (uint32_t)i;
-	qsort_r(t->by_id, t->n, sizeof(*t->by_id), cmp_ids, t->entries);
+	if (r < 0)
+		return r;
 	for (size_t i = 1; i < t->n; i++)
 		if (t->entries[t->by_id[i]].id == t->entries[t->by_id[i - 1]].id)
 			return dump_reader_bad(

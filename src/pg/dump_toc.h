@@ -80,6 +80,9 @@ static inline bool dump_head_since(const struct dump_head *h, unsigned minor)
 	return h->vmajor > 1 || h->vminor >= minor;
 }
 
+/* After entries were added: finds by number again. */
+int dump_toc_sort(struct dump_toc *t, struct err *e);
+
 /* The entry with that number, or NULL. */
 struct dump_entry *dump_toc_find(const struct dump_toc *t, int32_t id);
 

@@ -102,10 +102,13 @@ static int note_condemned(void *arg, const struct digest *name, struct tstamp si
 	return 0;
 }
 
+/* Snapshots first, so that the index has the packs of all that are listed. One that comes later is looked at again. */
 static int collect(struct prune *p, struct err *e)
 {
-	int r = index_sync(p->s->index, e);
+	int r = snapshot_list(p->s, NULL, 0, &p->seen, e);
 
+	if (!r)
+		r = index_sync(p->s->index, e);
 	if (!r)
 		r = condemned_shun(p->s, e);
 	if (!r)
@@ -165,10 +168,8 @@ static int mark(struct prune *p, struct reach **ret, struct err *e)
 {
 	_cleanup_(reach_freep) struct reach *reach = NULL;
 	bool dry = p->o->dry_run;
-	int r = snapshot_list(p->s, NULL, 0, &p->seen, e);
+	int r = reach_new(p->s, p->o->stop, &reach, e);
 
-	if (!r)
-		r = reach_new(p->s, p->o->stop, &reach, e);
 	if (!r)
 		r = mark_list(p, reach, &p->seen, dry ? p->o->drop : NULL, dry ? p->o->n_drop : 0, e);
 	if (r < 0)
@@ -371,10 +372,10 @@ static int look_again(struct prune *p, struct err *e)
 	_cleanup_(reach_freep) struct reach *reach = NULL;
 	struct snapshot_list now = {0};
 	bool again = true;
-	int r = index_sync(p->s->index, e);
+	int r = snapshot_list(p->s, NULL, 0, &now, e);
 
 	if (!r)
-		r = snapshot_list(p->s, NULL, 0, &now, e);
+		r = index_sync(p->s->index, e);
 	if (!r)
 		r = reach_new(p->s, p->o->stop, &reach, e);
 	if (!r)

@@ -17,7 +17,6 @@
 #include "src/capture/checksum.h"
 
 #define READ_SIZE (1u << 20)
-#define LOCAL_MAX (MANIFEST_PATH_MAX + 1)
 
 struct base_sink {
 	struct base_sink_options o;
@@ -34,34 +33,43 @@ struct base_file {
 	uint64_t size, got;
 	size_t want; /* the facts want to see it whole */
 	struct buf seen;
-	char path[LOCAL_MAX + sizeof(BASE_TABLESPACES)];
+	char path[BASE_PATH_MAX];
 };
 
-/* The path in the data directory of a path in the snapshot: false when it has none. */
-static bool local_path(const char *path, char out[LOCAL_MAX])
+static const char data[] = BASE_DATA "/", spaces[] = BASE_TABLESPACES "/", links[] = "pg_tblspc/";
+
+bool base_local_path(const char *path, char out[BASE_LOCAL_MAX])
 {
-	static const char data[] = BASE_DATA "/", spaces[] = BASE_TABLESPACES "/";
 	int n;
 
 	if (!strncmp(path, data, sizeof(data) - 1))
-		n = snprintf(out, LOCAL_MAX, "%s", path + sizeof(data) - 1);
+		n = snprintf(out, BASE_LOCAL_MAX, "%s", path + sizeof(data) - 1);
 	else if (!strncmp(path, spaces, sizeof(spaces) - 1))
-		n = snprintf(out, LOCAL_MAX, "pg_tblspc/%s", path + sizeof(spaces) - 1);
+		n = snprintf(out, BASE_LOCAL_MAX, "%s%s", links, path + sizeof(spaces) - 1);
 	else if (!strcmp(path, TABLESPACE_MAP_PATH))
-		n = snprintf(out, LOCAL_MAX, "%s", path);
+		n = snprintf(out, BASE_LOCAL_MAX, "%s", path);
 	else
 		return false;
-	return n < LOCAL_MAX;
+	return n < BASE_LOCAL_MAX;
+}
+
+char *base_snapshot_path(const char *local, char out[BASE_PATH_MAX])
+{
+	bool space = !strncmp(local, links, sizeof(links) - 1);
+
+	snprintf(
+		out, BASE_PATH_MAX, "%s%s", space ? spaces : data, space ? local + sizeof(links) - 1 : local);
+	return out;
 }
 
 /* Called by the ingest's workers. */
 static int on_file(void *arg, const char *path, uint64_t size, uint32_t crc, struct err *e)
 {
 	struct base_sink *k = arg;
-	char local[LOCAL_MAX];
+	char local[BASE_LOCAL_MAX];
 
 	meter_add(k->o.meter, size, 1);
-	if (!k->o.manifest || !local_path(path, local))
+	if (!k->o.manifest || !base_local_path(path, local))
 		return 0;
 	return manifest_check_crc(k->o.manifest, local, strlen(local), size, crc, e);
 }
@@ -140,12 +148,12 @@ int base_sink_tablespace_link(
  * xlogrecovery.c), which on that very machine is the production data: it is kept beside data/, where nobody
  * acts on it. One without lines does nothing and stays, so that pg_verifybackup misses nothing. */
 static int note_file(struct base_sink *k, const char **path, const struct meta *m, uint64_t size,
-	char local[LOCAL_MAX], size_t *want, struct err *e)
+	char local[BASE_LOCAL_MAX], size_t *want, struct err *e)
 {
 	size_t n;
 	int r;
 
-	if (!local_path(*path, local))
+	if (!base_local_path(*path, local))
 		return err_set(e, -ENAMETOOLONG, "%s: the path is too long", *path);
 	if (!strcmp(local, TABLESPACE_MAP_PATH) && size > 0)
 		*path = TABLESPACE_MAP_PATH;
@@ -158,11 +166,6 @@ static int note_file(struct base_sink *k, const char **path, const struct meta *
 	return r < 0 ? r : 0;
 }
 
-static bool is_sha(enum manifest_algorithm a)
-{
-	return a != MANIFEST_NONE && a != MANIFEST_CRC32C;
-}
-
 /* Gives the checksum that the manifest wants of a file and that the workers do not compute; NULL for none. */
 static int wanted_sum(struct base_sink *k, const char *local, struct checksum **ret, struct err *e)
 {
@@ -173,7 +176,7 @@ static int wanted_sum(struct base_sink *k, const char *local, struct checksum **
 	if (!k->o.manifest)
 		return 0;
 	r = manifest_check_algorithm(k->o.manifest, local, strlen(local), &a, e);
-	if (r < 0 || !is_sha(a))
+	if (r < 0 || !manifest_is_sha(a))
 		return r;
 	if (!k->sums[a]) {
 		r = checksum_new(a, &k->sums[a], e);
@@ -235,10 +238,10 @@ int base_sink_file(struct base_sink *k, const char *path, const struct meta *m, 
 	const char *name, struct err *e)
 {
 	_cleanup_(closep) int own = fd;
-	char local[LOCAL_MAX];
+	char local[BASE_LOCAL_MAX];
 	struct checksum *sum;
 	size_t want;
-	int r = wanted_sum(k, local_path(path, local) ? local : "", &sum, e);
+	int r = wanted_sum(k, base_local_path(path, local) ? local : "", &sum, e);
 
 	if (r < 0)
 		return r;
@@ -258,7 +261,7 @@ int base_sink_open(struct base_sink *k, const char *path, const struct meta *m, 
 	struct base_file **ret, struct err *e)
 {
 	struct base_file *f = calloc(1, sizeof(*f));
-	char local[LOCAL_MAX];
+	char local[BASE_LOCAL_MAX];
 	int r;
 
 	if (!f)

@@ -9,6 +9,7 @@
  * tablespaces there are, which the thread that gives them may ask. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,14 @@
 
 #define BASE_DATA "data"
 #define BASE_TABLESPACES "tablespaces"
+
+#define BASE_LOCAL_MAX (MANIFEST_PATH_MAX + 1)
+
+/* The path in the data directory of a path in the snapshot: false when it has none. */
+bool base_local_path(const char *path, char out[BASE_LOCAL_MAX]);
+/* And back, for messages; returns out. */
+#define BASE_PATH_MAX (BASE_LOCAL_MAX + sizeof(BASE_TABLESPACES))
+char *base_snapshot_path(const char *local, char out[BASE_PATH_MAX]);
 
 struct base_sink;
 struct base_file;

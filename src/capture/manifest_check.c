@@ -289,11 +289,6 @@ static bool mark(struct manifest_check *mc, size_t i)
 	return !(__atomic_fetch_or(&mc->seen[i / 8], bit, __ATOMIC_RELAXED) & bit);
 }
 
-static bool is_sha(enum manifest_algorithm a)
-{
-	return a != MANIFEST_NONE && a != MANIFEST_CRC32C;
-}
-
 int manifest_check_find(const struct manifest_check *mc, const char *path, size_t n,
 	struct manifest_scratch *s, struct manifest_file *ret, struct err *e)
 {
@@ -342,10 +337,10 @@ static int compare_crc(
 		differs(mc, path, "is not listed");
 		return 0;
 	}
-	if (is_sha(f.algorithm) && mc->late && mark(mc, i))
+	if (manifest_is_sha(f.algorithm) && mc->late && mark(mc, i))
 		differs(mc, f.path, "has a %s checksum, which was not asked for",
 			manifest_algorithm_name(f.algorithm));
-	if (is_sha(f.algorithm) || !check_size(mc, &f, i, size))
+	if (manifest_is_sha(f.algorithm) || !check_size(mc, &f, i, size))
 		return 0;
 	if (f.algorithm == MANIFEST_CRC32C && !manifest_crc32c_is(&f, crc))
 		differs(mc, f.path, "has another checksum");
@@ -396,11 +391,28 @@ int manifest_check_sha(struct manifest_check *mc, const char *path, size_t n, ui
 	if (datadir_verify_ignores(path, n))
 		return 0;
 	r = find(mc, path, n, &s, &f, &i, e);
-	if (r <= 0 || !is_sha(f.algorithm) || !check_size(mc, &f, i, size))
+	if (r <= 0 || !manifest_is_sha(f.algorithm) || !check_size(mc, &f, i, size))
 		return r < 0 ? r : 0;
 	if (memcmp(f.digest, digest, manifest_digest_len(f.algorithm)))
 		differs(mc, f.path, "has another checksum");
 	return 0;
+}
+
+int manifest_check_known(struct manifest_check *mc, const char *path, size_t n, uint64_t size, struct err *e)
+{
+	struct manifest_scratch s;
+	struct manifest_file f;
+	size_t i;
+	int r;
+
+	if (datadir_verify_ignores(path, n))
+		return 0;
+	r = find(mc, path, n, &s, &f, &i, e);
+	if (r == 0)
+		differs(mc, path, "is not listed");
+	else if (r > 0)
+		check_size(mc, &f, i, size);
+	return r < 0 ? r : 0;
 }
 
 /* Files that are listed and did not come. */

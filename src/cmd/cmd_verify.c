@@ -2,6 +2,7 @@
 #include "src/cmd/cmd.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "src/base/clean.h"
 #include "src/base/clock.h"
 #include "src/base/io.h"
+#include "src/capture/base_check.h"
 #include "src/cmd/finding.h"
 #include "src/cmd/interrupt.h"
 #include "src/cmd/progress.h"
@@ -18,15 +20,23 @@
 
 CLEANUP_DEFINE(struct store, store_free)
 
-/* Where findings go: lines as they come, or a list until the end. */
+/* Where findings go: lines as they come, or lists until the end. */
 struct report {
-	json_t *damaged, *lost, *unused, *gaps; /* NULL without --json */
-	bool bad;				/* no memory */
+	json_t *damaged, *lost, *unused, *gaps, *differing, *pages; /* NULL without --json */
+	bool bad;						    /* no memory */
+	struct verify_report store;
+	struct base_check_report bases; /* zero unless asked for */
+	uint64_t n_gaps;
 };
 
+static bool is_sound(const struct report *r)
+{
+	return !r->store.damaged && !r->store.lost && !r->store.unused && !r->n_gaps && !r->bases.bad_files &&
+	       !r->bases.bad_pages;
+}
+
 /* Holes in the WAL between the oldest backup's end and the end of the archive: names alone tell them. */
-static int check_chain(
-	struct store *s, const char *cluster, struct report *report, uint64_t *gaps, struct err *e)
+static int check_chain(struct store *s, const char *cluster, struct report *report, struct err *e)
 {
 	_cleanup_(pit_freep) struct pit *pit = NULL;
 	_cleanup_(pit_window_release) struct pit_window w = {0};
@@ -40,7 +50,7 @@ static int check_chain(
 	if (r == -ENOMEM)
 		return err_set(e, r, "%s", why.text);
 	for (size_t i = 0; !r && i < w.n_gaps; i++) {
-		(*gaps)++;
+		report->n_gaps++;
 		if (report->damaged)
 			json_array_append_new(
 				report->gaps, json_pack("{s:s, s:s, s:s, s:I}", "cluster", cluster, "first",
@@ -53,8 +63,7 @@ static int check_chain(
 	return 0;
 }
 
-static int check_chains(
-	struct cmd_context *c, struct store *s, struct report *report, uint64_t *gaps, struct err *e)
+static int check_chains(struct cmd_context *c, struct store *s, struct report *report, struct err *e)
 {
 	char **clusters;
 	int r = store_clusters(s, &clusters, e);
@@ -63,7 +72,7 @@ static int check_chains(
 		return r;
 	for (char **n = clusters; *n && !r; n++)
 		if (!c->cluster_given || !strcmp(*n, c->cluster))
-			r = check_chain(s, *n, report, gaps, e);
+			r = check_chain(s, *n, report, e);
 	strv_free(clusters);
 	return r;
 }
@@ -122,16 +131,62 @@ static void on_finding(void *arg, const struct verify_finding *f)
 		r->bad = true;
 }
 
-static int print_json(struct report *r, const struct verify_report *v, uint64_t gaps)
+static json_t *base_finding_json(const struct base_check_finding *f)
 {
-	json_t *o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:O, s:O}", "sound",
-		!v->damaged && !v->lost && !v->unused && !gaps, "objects", (json_int_t)v->objects,
-		"objects_read", (json_int_t)v->objects_read, "bytes_read", (json_int_t)v->bytes_read,
-		"bytes_unpacked", (json_int_t)v->bytes_unpacked, "snapshots", (json_int_t)v->snapshots,
-		"files", (json_int_t)v->files, "damaged", r->damaged, "lost", r->lost, "unused", r->unused,
-		"gaps", r->gaps);
-	char *text = o && !r->bad ? json_dumps(o, JSON_INDENT(2)) : NULL;
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s}", "cluster", f->cluster, "kind", "base", "id",
+		f->snapshot, "path", f->path, "why", f->why);
 
+	if (f->kind == BASE_CHECK_PAGES) {
+		json_object_set_new(o, "block", json_integer(f->block));
+		json_object_set_new(o, "blocks", json_integer(f->blocks));
+		json_object_set_new(o, "from", json_integer((json_int_t)f->from));
+		json_object_set_new(o, "to", json_integer((json_int_t)f->to));
+	}
+	return o;
+}
+
+static void print_base_finding(const struct base_check_finding *f)
+{
+	const char *what = f->kind == BASE_CHECK_PAGES ? "damaged pages" : "differs";
+
+	printf("%s: %s/base/%s: %s", what, f->cluster, f->snapshot, f->path);
+	if (f->kind == BASE_CHECK_PAGES)
+		printf(", blocks %" PRIu32 " to %" PRIu32 ", bytes %" PRIu64 " to %" PRIu64, f->block,
+			f->block + f->blocks - 1, f->from, f->to - 1);
+	printf(": %s\n", f->why);
+}
+
+static void on_base_finding(void *arg, const struct base_check_finding *f)
+{
+	struct report *r = arg;
+
+	if (!r->damaged)
+		print_base_finding(f);
+	else if (json_array_append_new(
+			 f->kind == BASE_CHECK_PAGES ? r->pages : r->differing, base_finding_json(f)) < 0)
+		r->bad = true;
+}
+
+static int print_json(struct report *r, const struct base_check_options *bo)
+{
+	const struct verify_report *v = &r->store;
+	json_t *o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:O, s:O}", "sound", is_sound(r),
+		"objects", (json_int_t)v->objects, "objects_read", (json_int_t)v->objects_read, "bytes_read",
+		(json_int_t)v->bytes_read, "bytes_unpacked", (json_int_t)v->bytes_unpacked, "snapshots",
+		(json_int_t)v->snapshots, "files", (json_int_t)v->files, "damaged", r->damaged, "lost",
+		r->lost, "unused", r->unused, "gaps", r->gaps);
+	char *text;
+
+	if (o && bo->manifest) {
+		json_object_set(o, "differing", r->differing);
+		json_object_set_new(o, "without_manifest", json_integer((json_int_t)r->bases.no_manifest));
+	}
+	if (o && bo->pages) {
+		json_object_set(o, "bad_pages", r->pages);
+		json_object_set_new(o, "pages", json_integer((json_int_t)r->bases.pages));
+		json_object_set_new(o, "without_checksums", json_integer((json_int_t)r->bases.no_checksums));
+	}
+	text = o && !r->bad ? json_dumps(o, JSON_INDENT(2)) : NULL;
 	json_decref(o);
 	if (!text)
 		return -ENOMEM;
@@ -140,8 +195,21 @@ static int print_json(struct report *r, const struct verify_report *v, uint64_t 
 	return 0;
 }
 
-static void print_text(const struct verify_report *v, uint64_t gaps)
+static void print_bases(const struct base_check_report *b, const struct base_check_options *bo)
 {
+	if (bo->manifest)
+		printf("%" PRIu64 " of %" PRIu64 " base backups compared with their manifests, %" PRIu64
+		       " files differ.\n",
+			b->snapshots - b->no_manifest, b->snapshots, b->bad_files);
+	if (bo->pages)
+		printf("%" PRIu64 " of %" PRIu64 " base backups have data checksums; %" PRIu64
+		       " pages read, %" PRIu64 " damaged, %" PRIu64 " changed while they were copied.\n",
+			b->snapshots - b->no_checksums, b->snapshots, b->pages, b->bad_pages, b->replaced);
+}
+
+static void print_text(const struct report *r)
+{
+	const struct verify_report *v = &r->store;
 	char read[SIZE_TEXT], unpacked[SIZE_TEXT];
 
 	if (v->damaged || v->lost)
@@ -150,9 +218,12 @@ static void print_text(const struct verify_report *v, uint64_t gaps)
 	else if (v->unused)
 		printf("DAMAGED, but nothing is lost: %llu objects or chunks that nothing needs.\n",
 			(unsigned long long)v->unused);
-	else if (gaps)
-		printf("Sound, but the WAL has %llu gaps.\n", (unsigned long long)gaps);
-	else
+	if (r->bases.bad_files || r->bases.bad_pages)
+		printf("DAMAGED: %llu files and %llu pages of base backups are not what their server had.\n",
+			(unsigned long long)r->bases.bad_files, (unsigned long long)r->bases.bad_pages);
+	else if (r->n_gaps && !v->damaged && !v->lost && !v->unused)
+		printf("Sound, but the WAL has %llu gaps.\n", (unsigned long long)r->n_gaps);
+	if (is_sound(r))
 		fputs("Sound: ", stdout);
 	printf("%llu snapshots with %llu distinct files; %llu of %llu objects read, %s that unpack to %s.\n",
 		(unsigned long long)v->snapshots, (unsigned long long)v->files,
@@ -160,52 +231,81 @@ static void print_text(const struct verify_report *v, uint64_t gaps)
 		cmd_size_text(v->bytes_read, read), cmd_size_text(v->bytes_unpacked, unpacked));
 }
 
-static int verify(struct cmd_context *c, struct store *s, struct verify_options *o, struct err *e)
+static int check_bases(struct cmd_context *c, struct store *s, struct base_check_options *bo,
+	struct report *report, struct err *e)
 {
-	struct verify_report v = {0};
+	struct meter meter = {0};
+	struct progress *p = progress_start(c, "checking base backups", &meter);
+	int r;
+
+	bo->meter = &meter;
+	r = base_check(s, bo, on_base_finding, report, &report->bases, e);
+	progress_stop(p);
+	return r;
+}
+
+static int report_new(struct report *r)
+{
+	json_t **const lists[] = {&r->damaged, &r->lost, &r->unused, &r->gaps, &r->differing, &r->pages};
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+		if (!(*lists[i] = json_array()))
+			return -ENOMEM;
+	return 0;
+}
+
+static void report_release(struct report *r)
+{
+	json_decref(r->damaged);
+	json_decref(r->lost);
+	json_decref(r->unused);
+	json_decref(r->gaps);
+	json_decref(r->differing);
+	json_decref(r->pages);
+}
+
+static int verify(struct cmd_context *c, struct store *s, struct verify_options *o,
+	struct base_check_options *bo, struct err *e)
+{
 	struct report report = {0};
 	_cleanup_(freep) char *dir = NULL, *state = NULL;
 	struct meter meter = {0};
 	struct progress *p;
-	uint64_t gaps = 0;
-	int r;
+	int r = c->json ? report_new(&report) : 0;
 
-	if (c->cache_dir) {
+	if (!r && c->cache_dir) {
 		dir = io_join(c->cache_dir, store_id(s));
 		state = dir ? io_join(dir, "verified") : NULL;
-		if (!state)
-			return err_sys(e, -ENOMEM, "verify");
+		r = state ? 0 : -ENOMEM;
 		o->state = state;
 	}
-	if (c->json) {
-		report.damaged = json_array();
-		report.lost = json_array();
-		report.unused = json_array();
-		report.gaps = json_array();
+	if (!r) {
+		o->meter = &meter;
+		p = progress_start(c, "verifying", &meter);
+		r = store_verify(s, o, on_finding, &report, &report.store, e);
+		progress_stop(p);
 	}
-	o->meter = &meter;
-	p = progress_start(c, "verifying", &meter);
-	r = store_verify(s, o, on_finding, &report, &v, e);
-	progress_stop(p);
-	if (r == 0)
-		r = check_chains(c, s, &report, &gaps, e);
-	if (r == 0 && c->json)
-		r = print_json(&report, &v, gaps);
-	else if (r == 0)
-		print_text(&v, gaps);
-	json_decref(report.damaged);
-	json_decref(report.lost);
-	json_decref(report.unused);
-	json_decref(report.gaps);
+	if (!r)
+		r = check_chains(c, s, &report, e);
+	if (!r && (bo->manifest || bo->pages))
+		r = check_bases(c, s, bo, &report, e);
+	if (r == 0 && c->json) {
+		r = print_json(&report, bo);
+	} else if (r == 0) {
+		print_text(&report);
+		print_bases(&report.bases, bo);
+	}
+	report_release(&report);
 	if (r == -ENOMEM && e && !e->code)
 		err_sys(e, r, "verify");
-	return r < 0 ? r : v.damaged || v.lost || v.unused || gaps;
+	return r < 0 ? r : !is_sound(&report);
 }
 
 int cmd_verify(struct cmd_context *c, int argc, char **argv)
 {
 	const char *sample = NULL, *slice = NULL, *since = NULL;
 	struct verify_options o = {0};
+	struct base_check_options bo = {0};
 	uint64_t threads = 0;
 	const struct cmd_option options[] = {
 		{"quick", 0, NULL, OPTION_FLAG, &o.quick,
@@ -215,6 +315,10 @@ int cmd_verify(struct cmd_context *c, int argc, char **argv)
 			"reads a share, what was read longest ago first: 1/7 every night reads all in a "
 			"week"},
 		{"since", 0, "TIME", OPTION_TEXT, &since, "only what was added since then"},
+		{"manifest", 0, NULL, OPTION_FLAG, &bo.manifest,
+			"also compares every file of each base backup with the backup's manifest"},
+		{"pages", 0, NULL, OPTION_FLAG, &bo.pages,
+			"also checks the checksums of data pages, where a cluster has them"},
 		{"threads", 'j', "N", OPTION_COUNT, &threads, "threads that read (default: one a processor)"},
 		{0},
 	};
@@ -248,6 +352,9 @@ int cmd_verify(struct cmd_context *c, int argc, char **argv)
 		return cmd_usage_error(c, &usage, "%s", e.text);
 	if (sample && slice)
 		return cmd_usage_error(c, &usage, "--sample and --slice exclude each other");
+	if (o.quick && (bo.manifest || bo.pages))
+		return cmd_usage_error(
+			c, &usage, "--quick reads no contents, which --manifest and --pages need");
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
@@ -255,6 +362,10 @@ int cmd_verify(struct cmd_context *c, int argc, char **argv)
 	o.seed = clock_mono_ns();
 	o.cluster = c->cluster_given ? c->cluster : NULL;
 	o.stop = interrupt_catch();
-	r = verify(c, s, &o, &e);
+	bo.threads = o.threads;
+	bo.cluster = o.cluster;
+	bo.since = o.since;
+	bo.stop = o.stop;
+	r = verify(c, s, &o, &bo, &e);
 	return r < 0 ? cmd_fail(c, &e) : r ? CMD_FAILED : CMD_OK;
 }

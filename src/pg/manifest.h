@@ -28,6 +28,11 @@ enum manifest_algorithm {
 	MANIFEST_SHA512,
 };
 
+static inline bool manifest_is_sha(enum manifest_algorithm a)
+{
+	return a != MANIFEST_NONE && a != MANIFEST_CRC32C;
+}
+
 /* One file. The pointers are valid during the call that gave them. */
 struct manifest_file {
 	const char *path; /* relative, parts by '/', none of them empty, "." or ".."; with a NUL */

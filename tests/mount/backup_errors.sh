@@ -183,6 +183,23 @@ done
 # And then one succeeds; another system's backup is not taken under the same name.
 backup_take "$SRC" --no-verify-checksums
 assert_eq "$(count_snapshots)" 1 snapshots
+
+# verify finds the page there; the manifest says what the server sent, damage and all.
+assert_ok "$PGSTRATA" verify -r "$REPO" --manifest >"$SCRATCH/verify"
+assert_match "$(cat "$SCRATCH/verify")" '1 of 1 base backups compared with their manifests, 0 files differ'
+status=0
+"$PGSTRATA" verify -r "$REPO" --pages >"$SCRATCH/verify" || status=$?
+assert_eq "$status" 1 'verify --pages of a damaged page'
+assert_match "$(cat "$SCRATCH/verify")" "damaged pages: main/base/$ID: data/${file#"$SRC/"}, blocks 0 to 0, bytes 0 to 8191: checksum"
+assert_match "$(cat "$SCRATCH/verify")" ' pages read, 1 damaged'
+status=0
+"$PGSTRATA" verify -r "$REPO" --pages --manifest --json >"$SCRATCH/verify" || status=$?
+assert_eq "$status" 1 'the same as JSON'
+assert_eq "$(python3 -c 'import json,sys; r = json.load(sys.stdin); p = r["bad_pages"]; print(r["sound"], len(p), p[0]["id"],
+	p[0]["path"], p[0]["from"], p[0]["to"], r["differing"], r["pages"] > 1000)' <"$SCRATCH/verify")" \
+	"False 1 $ID data/${file#"$SRC/"} 0 8192 [] True" 'the report'
+assert_fails 2 'quick reads no contents' "$PGSTRATA" verify -r "$REPO" --quick --pages
+
 server_new other 1 ''
 connect "$SCRATCH/other"
 assert_fails 1 'choose another name for it with -c' "$PGSTRATA" backup -r "$REPO" "${CONNECT[@]}"

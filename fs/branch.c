@@ -470,6 +470,21 @@ void branch_forget(struct branch *b, uint64_t number)
 
 /* ---- attributes ---- */
 
+void branch_change_stat(struct branch_stat *st, const struct branch_change *c)
+{
+	st->ctime = clock_now();
+	if (c->set_mode)
+		st->mode = (st->mode & S_IFMT) | (c->mode & 07777);
+	if (c->set_uid)
+		st->uid = c->uid;
+	if (c->set_gid)
+		st->gid = c->gid;
+	if (c->set_atime)
+		st->atime = c->atime;
+	if (c->set_mtime)
+		st->mtime = c->mtime;
+}
+
 int branch_setattr(struct branch *b, uint64_t number, const struct branch_change *c, struct branch_stat *ret,
 	struct err *e)
 {
@@ -477,31 +492,20 @@ int branch_setattr(struct branch *b, uint64_t number, const struct branch_change
 	struct branch_open *o = NULL;
 	struct branch_node *n;
 	struct branch_stat st;
-	int r = 0;
+	int r;
 
 	if (c->set_size) {
 		r = branch_open(b, number, &o, e);
 		if (r >= 0)
-			r = branch_resize(o, c, e);
+			r = branch_resize(o, c, ret, e);
 		branch_open_drop(o);
-		if (r < 0)
-			return r;
+		return r;
 	}
 	pthread_mutex_lock(&b->lock);
 	r = branch_adopt(b, number, &n, e);
 	if (r >= 0) {
 		st = n->st;
-		st.ctime = clock_now();
-		if (c->set_mode)
-			st.mode = (st.mode & S_IFMT) | (c->mode & 07777);
-		if (c->set_uid)
-			st.uid = c->uid;
-		if (c->set_gid)
-			st.gid = c->gid;
-		if (c->set_atime)
-			st.atime = c->atime;
-		if (c->set_mtime)
-			st.mtime = c->mtime;
+		branch_change_stat(&st, c);
 		branch_put_node(&rec, &st, n->lower, n->lower_size, n->target);
 		r = branch_commit(b, &rec, e);
 	}

@@ -66,7 +66,11 @@ void branch_put_known(struct buf *b, const struct branch_node *n);
 void branch_leave(struct branch *b, uint64_t number);
 /* The log up to `end` to disk, then gives room back. No lock is held. */
 int branch_sync_log(struct branch *b, uint64_t end, struct err *e);
-int branch_resize(struct branch_open *o, const struct branch_change *c, struct err *e);
+/* What c says, but for the size. */
+void branch_change_stat(struct branch_stat *st, const struct branch_change *c);
+/* The size that c says, and the rest of it in the same record. *ret: as it is then. */
+int branch_resize(
+	struct branch_open *o, const struct branch_change *c, struct branch_stat *ret, struct err *e);
 int branch_sync_all(struct branch *b, struct err *e);
 void branch_opens_free(struct branch *b);
 /* Gives room back without waiting, or when there is much of it. No lock is held. */

@@ -518,13 +518,14 @@ int branch_write(struct branch_open *o, uint64_t off, const void *p, size_t n, s
 
 /* ---- sizes ---- */
 
-static int resize_locked(struct branch_open *o, uint64_t size, struct err *e)
+static int resize_locked(
+	struct branch_open *o, const struct branch_change *c, struct branch_stat *ret, struct err *e)
 {
 	_cleanup_(buf_free) struct buf rec = {0};
 	struct branch *b = o->b;
 	struct branch_node *n = NULL;
 	struct branch_stat st;
-	uint64_t had, was = 0;
+	uint64_t size = c->size, had, was = 0;
 	int r;
 
 	if (size > BRANCH_SIZE_MAX)
@@ -542,12 +543,15 @@ static int resize_locked(struct branch_open *o, uint64_t size, struct err *e)
 	had = n->n_blocks;
 	o->tail |= size < st.size;
 	st.size = size;
-	st.mtime = st.ctime = clock_now();
+	st.mtime = clock_now();
+	branch_change_stat(&st, c);
 	branch_put_node(&rec, &st, n->lower, n->lower_size < size ? n->lower_size : size, n->target);
 	r = branch_commit(b, &rec, e);
 	if (r >= 0 && n->n_blocks < had)
 		branch_leave(b, o->number);
 	pthread_mutex_unlock(&b->lock);
+	if (r >= 0)
+		*ret = st;
 	return r;
 }
 
@@ -562,12 +566,13 @@ void branch_relieve(struct branch *b)
 		branch_sync_log(b, branch_log_end(b->log), NULL);
 }
 
-int branch_resize(struct branch_open *o, const struct branch_change *c, struct err *e)
+int branch_resize(
+	struct branch_open *o, const struct branch_change *c, struct branch_stat *ret, struct err *e)
 {
 	int r;
 
 	pthread_rwlock_wrlock(&o->lock);
-	r = resize_locked(o, c->size, e);
+	r = resize_locked(o, c, ret, e);
 	pthread_rwlock_unlock(&o->lock);
 	branch_relieve(o->b);
 	return r;
@@ -580,6 +585,7 @@ int branch_allocate(struct branch_open *o, int mode, uint64_t off, uint64_t len,
 	     zeroes = punch || mode & FALLOC_FL_ZERO_RANGE;
 	uint64_t size = 0, below, end;
 	struct branch_node *n;
+	struct branch_stat st;
 	int r;
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) || (punch && !keep))
@@ -599,7 +605,7 @@ int branch_allocate(struct branch_open *o, int mode, uint64_t off, uint64_t len,
 		at = stop;
 	}
 	if (r >= 0 && !keep && end > size)
-		r = resize_locked(o, end, e);
+		r = resize_locked(o, &(struct branch_change){.set_size = true, .size = end}, &st, e);
 	pthread_rwlock_unlock(&o->lock);
 	return r;
 }

@@ -107,9 +107,10 @@ struct instance_process {
 		ticks; /* when it started (field 22 of /proc/PID/stat): a number that was used again has another */
 };
 
-/* Starts argv as the owner, in a session of its own, its messages to the file `log`, which is emptied before (made as the owner, who
- * must be able to). The caller is its parent and calls instance_wait. */
-int instance_start(char *const *argv, const struct instance_owner *o, const char *log,
+/* Starts argv as the owner, in a session of its own, its messages to the file `log`, which is emptied before (made as the owner,
+ * who must be able to). rules: where it may write (confine.h), -1: anywhere. The caller is its parent and calls
+ * instance_wait. */
+int instance_start(char *const *argv, const struct instance_owner *o, const char *log, int rules,
 	struct instance_process *ret, struct err *e);
 
 enum instance_status {
@@ -138,6 +139,8 @@ int instance_wait(const struct instance_process *p, const char *data, const char
 void instance_last_words(const char *text, size_t len, char *out, size_t n);
 
 bool instance_runs(const struct instance_process *p);
+/* This process itself. */
+struct instance_process instance_self(void);
 /* SIGQUIT (at once, no checkpoint) or SIGINT (checkpoint, then SIGQUIT when it takes longer than patience_ms), and waits
  * until it is gone. 0 when it was. -ETIMEDOUT: it does not go. */
 int instance_stop(const struct instance_process *p, bool checkpoint, unsigned patience_ms, struct err *e);
@@ -166,10 +169,17 @@ int instance_ask(
 
 #define INSTANCE_RECORD "server.json"
 
+enum instance_stage {
+	INSTANCE_OPENING, /* the process is the one that prepares the branch */
+	INSTANCE_SERVES,  /* the process is the server */
+	INSTANCE_ALONE,	  /* no server was wanted, the process is none */
+};
+
 struct instance_record {
+	enum instance_stage stage;
 	struct instance_process process;
 	char *socket_dir, *user, *database;
-	char *mount; /* that its restore_command names */
+	char *mount; /* through which it sees its branch and the WAL */
 	unsigned port;
 	bool made_socket_dir; /* is to be removed with the branch */
 	bool read_only;

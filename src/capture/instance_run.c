@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "src/base/io.h"
+#include "src/capture/confine.h"
 #include "src/capture/instance.h"
 #include "src/capture/replication.h"
 
@@ -38,6 +39,7 @@ struct launch {
 	const char *log;
 	gid_t groups[GROUPS_MAX];
 	int n_groups;
+	int rules;  /* confine.h; -1: none */
 	int report; /* an errno goes there when the program could not be started; closed by exec */
 };
 
@@ -66,6 +68,10 @@ static __attribute__((noreturn)) void become_server(const struct launch *l)
 		close(in);
 	if (out > 2)
 		close(out);
+	if (l->rules >= 0 && (err = confine_self(l->rules)) < 0) {
+		errno = -err;
+		goto failed;
+	}
 	execve(l->argv[0], l->argv, environment);
 failed:
 	err = errno;
@@ -98,10 +104,10 @@ static bool ticks_of(pid_t pid, uint64_t *ret)
 	return true;
 }
 
-int instance_start(char *const *argv, const struct instance_owner *o, const char *log,
+int instance_start(char *const *argv, const struct instance_owner *o, const char *log, int rules,
 	struct instance_process *ret, struct err *e)
 {
-	struct launch l = {.argv = argv, .owner = o, .log = log, .n_groups = GROUPS_MAX};
+	struct launch l = {.argv = argv, .owner = o, .log = log, .rules = rules, .n_groups = GROUPS_MAX};
 	struct instance_process p = {0};
 	int fds[2], why = 0;
 	ssize_t n;
@@ -348,6 +354,14 @@ static bool gone(int fd, int ms)
 		r = poll(&w, 1, ms);
 	while (r < 0 && errno == EINTR);
 	return r > 0;
+}
+
+struct instance_process instance_self(void)
+{
+	struct instance_process p = {.pid = getpid()};
+
+	ticks_of(p.pid, &p.ticks);
+	return p;
 }
 
 bool instance_runs(const struct instance_process *p)

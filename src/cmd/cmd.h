@@ -161,5 +161,8 @@ int cmd_prune(struct cmd_context *c, int argc, char **argv);
 int cmd_receive(struct cmd_context *c, int argc, char **argv);
 int cmd_archive_push(struct cmd_context *c, int argc, char **argv);
 int cmd_archive_get(struct cmd_context *c, int argc, char **argv);
+int cmd_open(struct cmd_context *c, int argc, char **argv);
+int cmd_close(struct cmd_context *c, int argc, char **argv);
+int cmd_branches(struct cmd_context *c, int argc, char **argv);
 int cmd_show_target(struct cmd_context *c, int argc, char **argv);
 int cmd_status(struct cmd_context *c, int argc, char **argv);

@@ -69,6 +69,8 @@ enum pit_action {
  * as postgresql.conf wants them. free() *ret. */
 int pit_settings(const struct pit_point *p, const char *restore_command, enum pit_action action, char **ret,
 	struct err *e);
+/* The same for the backup itself: recovery ends as soon as it is consistent, on the backup's own timeline. */
+int pit_settings_backup(const char *restore_command, enum pit_action action, char **ret, struct err *e);
 /* The restore_command that reads from the cluster's wal/ in the mount on `mountpoint`. free() *ret. */
 int pit_restore_command(const char *mountpoint, const char *cluster, char **ret, struct err *e);
 /* Appends one line, NAME = 'VALUE', quoted as postgresql.conf wants it. */

@@ -45,7 +45,7 @@ static void clear_other_kinds(struct buf *b, enum target_kind kind)
 		const char *name;
 		enum target_kind kind;
 	} kinds[] = {
-		{"recovery_target", TARGET_LATEST}, /* "immediate", which no target of ours is */
+		{"recovery_target", TARGET_LATEST}, /* "immediate", which no target is */
 		{"recovery_target_time", TARGET_TIME},
 		{"recovery_target_lsn", TARGET_LSN},
 		{"recovery_target_xid", TARGET_XID},
@@ -84,6 +84,14 @@ static void put_target(struct buf *b, const struct target *t)
 	pit_put_setting(b, "recovery_target_inclusive", "true");
 }
 
+static int finish(struct buf *b, const char *timeline, enum pit_action action, char **ret, struct err *e)
+{
+	pit_put_setting(b, "recovery_target_timeline", timeline);
+	pit_put_setting(b, "recovery_target_action", action == PIT_PAUSE ? "pause" : "promote");
+	*ret = buf_steal_str(b);
+	return *ret ? 0 : err_sys(e, -ENOMEM, "recovery settings");
+}
+
 int pit_settings(const struct pit_point *p, const char *restore_command, enum pit_action action, char **ret,
 	struct err *e)
 {
@@ -93,10 +101,17 @@ int pit_settings(const struct pit_point *p, const char *restore_command, enum pi
 	snprintf(tli, sizeof(tli), "%u", p->tli.v);
 	pit_put_setting(&b, "restore_command", restore_command);
 	put_target(&b, &p->target);
-	pit_put_setting(&b, "recovery_target_timeline", tli);
-	pit_put_setting(&b, "recovery_target_action", action == PIT_PAUSE ? "pause" : "promote");
-	*ret = buf_steal_str(&b);
-	return *ret ? 0 : err_sys(e, -ENOMEM, "recovery settings");
+	return finish(&b, tli, action, ret, e);
+}
+
+int pit_settings_backup(const char *restore_command, enum pit_action action, char **ret, struct err *e)
+{
+	struct buf b = {0};
+
+	pit_put_setting(&b, "restore_command", restore_command);
+	clear_other_kinds(&b, TARGET_LATEST);
+	pit_put_setting(&b, "recovery_target", "immediate");
+	return finish(&b, "current", action, ret, e);
 }
 
 /* For the shell, within single quotes; the server replaces %f and %p before it calls the shell, and %% by %

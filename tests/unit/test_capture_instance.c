@@ -296,7 +296,8 @@ END_TEST
 
 static struct instance_record record(void)
 {
-	return (struct instance_record){.process = {77, 123456789},
+	return (struct instance_record){.stage = INSTANCE_SERVES,
+		.process = {77, 123456789},
 		.socket_dir = "/s",
 		.user = "postgres",
 		.database = "template1",
@@ -312,6 +313,7 @@ START_TEST(what_is_kept_is_read_back)
 	ck_assert_int_eq(instance_record_load(dir, &got, NULL), -ENOENT);
 	ck_assert_int_eq(instance_record_save(dir, &r, NULL), 0);
 	ck_assert_int_eq(instance_record_load(dir, &got, NULL), 0);
+	ck_assert_int_eq(got.stage, INSTANCE_SERVES);
 	ck_assert_int_eq(got.process.pid, 77);
 	ck_assert_uint_eq(got.process.ticks, 123456789);
 	ck_assert_str_eq(got.socket_dir, "/s");
@@ -359,7 +361,7 @@ static struct instance_process start_shell(const char *script)
 	char log[100];
 
 	snprintf(log, sizeof(log), "%s/log", dir);
-	ck_assert_msg(instance_start(argv, &o, log, &p, &e) == 0, "%s", e.text);
+	ck_assert_msg(instance_start(argv, &o, log, -1, &p, &e) == 0, "%s", e.text);
 	ck_assert_uint_gt(p.ticks, 0);
 	return p;
 }
@@ -392,7 +394,7 @@ START_TEST(a_program_that_is_not_there)
 	char log[100];
 
 	snprintf(log, sizeof(log), "%s/log", dir);
-	ck_assert_int_eq(instance_start(argv, &o, log, &p, &e), -ENOENT);
+	ck_assert_int_eq(instance_start(argv, &o, log, -1, &p, &e), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(e.text, "/nowhere/postgres"));
 }
 END_TEST

@@ -134,8 +134,7 @@ typedef void instance_progress_fn(void *arg, const char *file);
 int instance_wait(const struct instance_process *p, const char *data, const char *log,
 	instance_progress_fn *progress, void *arg, const volatile sig_atomic_t *stop, struct err *e);
 
-/* The lines of a server's log that tell why it ended: from its last FATAL or PANIC back to the LOG and ERROR before it, at
- * most n bytes. Pure; out is NUL-terminated, "" when there is nothing. */
+/* The lines of a server's log that tell why it ended: its last FATAL or PANIC and what stands with it, at most n bytes. Pure; out is NUL-terminated, "" when there is nothing. */
 void instance_last_words(const char *text, size_t len, char *out, size_t n);
 
 bool instance_runs(const struct instance_process *p);

@@ -119,6 +119,19 @@ static int walk_dir(struct walk *w, const char *path, unsigned depth, struct err
 	return r;
 }
 
+/* Nothing is there, and nothing need be. */
+static bool is_harmless(const char *from, const struct conf_line *l)
+{
+	const char *slash = strrchr(from, '/');
+	_cleanup_(freep) char *path = NULL;
+
+	if (strcmp(l->name, "include_if_exists") != 0)
+		return false;
+	if (*l->value != '/' && asprintf(&path, "%.*s/%s", (int)(slash - from), from, l->value) < 0)
+		return path = NULL, false;
+	return access(path ? path : l->value, F_OK) < 0;
+}
+
 /* *ret_keep: the line may stay. */
 static int walk_include(struct walk *w, const char *path, const struct conf_line *l, unsigned depth,
 	bool *ret_keep, struct err *e)
@@ -126,8 +139,8 @@ static int walk_include(struct walk *w, const char *path, const struct conf_line
 	bool dir = !strcmp(l->name, "include_dir");
 	_cleanup_(freep) char *to = included(path, l->value, dir);
 
-	*ret_keep = to && depth < DEPTH_MAX;
-	if (!*ret_keep)
+	*ret_keep = (to && depth < DEPTH_MAX) || is_harmless(path, l);
+	if (!to || !*ret_keep)
 		return 0;
 	return dir ? walk_dir(w, to, depth + 1, e) : walk_file(w, to, depth + 1, e);
 }

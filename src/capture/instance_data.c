@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,43 +83,6 @@ static int remove_below(const char *dir, const char *name, struct err *e)
 			r = remove_all(path, de->d_name, e);
 	closedir(d);
 	return r;
-}
-
-/* ---- whose it is ---- */
-
-struct giving {
-	uid_t uid;
-	gid_t gid;
-};
-static _Thread_local struct giving giving; /* nftw has no argument */
-
-static int give_entry(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)type;
-	(void)at;
-	if (st->st_uid == giving.uid && st->st_gid == giving.gid)
-		return 0;
-	return lchown(path, giving.uid, giving.gid) < 0 ? -errno : 0;
-}
-
-int instance_data_give(const char *tree, const char *data, const char *name, struct err *e)
-{
-	struct passwd pw, *found = NULL;
-	char space[4096];
-	struct stat st;
-	int r;
-
-	if (getpwnam_r(name, &pw, space, sizeof(space), &found) != 0 || !found)
-		return err_set(e, -ENOENT, "there is no user \"%s\" here to run PostgreSQL as", name);
-	if (lstat(data, &st) < 0)
-		return err_sys(e, -errno, "%s", data);
-	if (st.st_uid == found->pw_uid)
-		return 0;
-	if (geteuid() != 0)
-		return err_set(e, -EPERM, "only root can run PostgreSQL as user \"%s\"", name);
-	giving = (struct giving){found->pw_uid, found->pw_gid};
-	r = nftw(tree, give_entry, 16, FTW_PHYS);
-	return r ? err_sys(e, r < -1 ? r : -errno, "giving %s to user \"%s\"", tree, name) : 0;
 }
 
 /* ---- links ---- */

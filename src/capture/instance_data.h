@@ -15,10 +15,6 @@
 #include "src/base/log.h"
 #include "src/capture/instance.h"
 
-/* Whom the server shall run as is user `name`, who gets the directory `tree` with all that is in it where it is another's.
- * -EPERM: only root can do that; -ENOENT: there is no such user. */
-int instance_data_give(const char *tree, const char *data, const char *name, struct err *e);
-
 /* Left out with a warning: files that postgresql.conf includes from outside, or that are not there. -EOPNOTSUPP: a part of the
  * cluster is not in the directory but behind a link that leads out of it. */
 int instance_data_prepare(const char *data, const struct instance_owner *o, struct log *log, struct err *e);

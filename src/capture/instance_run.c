@@ -234,17 +234,27 @@ static bool ends_server(const char *at, const char *end)
 
 void instance_last_words(const char *text, size_t len, char *out, size_t n)
 {
-	const char *end = text + len, *from = NULL, *first = text, *prev = NULL;
+	const char *end = text + len, *from = NULL, *first = text, *prev = NULL, *cut = NULL;
 
-	/* The last line that says FATAL or PANIC, and one line before it: what recovery was at. */
+	/* The last line that says FATAL or PANIC, with what it has of DETAIL and CONTEXT, and one line before it: what
+	 * recovery was at, or what its restore_command said. What follows is only how the others end. */
 	for (const char *at = text; at < end;) {
 		const char *nl = memchr(at, '\n', (size_t)(end - at)), *stop = nl ? nl : end;
 
-		if (ends_server(at, stop))
-			from = prev && (is_of(prev, at, "LOG") || is_of(prev, at, "ERROR")) ? prev : at;
+		if (ends_server(at, stop)) {
+			from = prev && (is_of(prev, at, "LOG") || is_of(prev, at, "ERROR") ||
+					       !memchr(prev, ']', (size_t)(at - prev)))
+				       ? prev
+				       : at;
+			cut = NULL;
+		} else if (from && !cut && is_of(at, stop, "LOG")) {
+			cut = at;
+		}
 		prev = at;
 		at = nl ? nl + 1 : end;
 	}
+	if (cut)
+		end = cut;
 	if (from)
 		first = from;
 	else if ((size_t)(end - first) >= n)
@@ -289,10 +299,9 @@ static int ended(int status, const char *log, char *tail, struct err *e)
 
 	instance_last_words(tail, n, words, sizeof(words));
 	if (WIFSIGNALED(status))
-		return err_set(e, -EREMOTEIO,
-			"PostgreSQL was ended by signal %d while it started:\n%s\n(all of it: %s)",
-			WTERMSIG(status), words, log);
-	return err_set(e, -EREMOTEIO, "PostgreSQL ended while it started:\n%s\n(all of it: %s)", words, log);
+		return err_set(e, -EREMOTEIO, "PostgreSQL was ended by signal %d while it started:\n%s",
+			WTERMSIG(status), words);
+	return err_set(e, -EREMOTEIO, "PostgreSQL ended while it started:\n%s", words);
 }
 
 int instance_wait(const struct instance_process *p, const char *data, const char *log,

@@ -22,6 +22,7 @@
 #include "src/base/io.h"
 
 #define SCRATCH_ATTRIBUTE "user.pgstrata.scratch" /* of the mount's root: fs/attr.c */
+#define MOUNT_PREFIX ".mount-"
 #define BUSY_TRIES 250 /* of 20 ms: files of a server that was ended close a little later */
 
 extern char **environ;
@@ -142,14 +143,20 @@ static bool each_mount(place_mount_fn *fn, void *arg)
 
 struct search {
 	const char *dir;
+	const struct branch_view *view;
 	char *found;
 };
 
-static bool is_ours(void *arg, const char *path)
+static bool is_wanted(void *arg, const char *path)
 {
 	struct search *s = arg;
+	_cleanup_(freep) char *data = NULL;
+	struct stat st;
 
-	return shows(path, s->dir) && (s->found = strdup(path));
+	if (!shows(path, s->dir) ||
+		asprintf(&data, "%s/%s/backups/%s/data", path, s->view->cluster, s->view->backup) < 0)
+		return false;
+	return stat(data, &st) == 0 && st.st_uid == s->view->uid && (s->found = strdup(path));
 }
 
 /* ---- a mount of our own ---- */
@@ -203,7 +210,8 @@ static int run_mount(char *const *argv, const char *path, struct err *e)
 	return WIFEXITED(status) && WEXITSTATUS(status) == CMD_OK ? 0 : failed(path, said, e);
 }
 
-static int make_mount(struct cmd_context *c, const struct branch_place *p, const char *path, struct err *e)
+static int make_mount(struct cmd_context *c, const struct branch_place *p, const char *path,
+	const struct branch_view *v, struct err *e)
 {
 	_cleanup_(freep) char *log = io_join(p->dir, ".log");
 	char owner[64];
@@ -212,23 +220,24 @@ static int make_mount(struct cmd_context *c, const struct branch_place *p, const
 		c->cache_dir ? (char *)"--cache-dir" : NULL, (char *)c->cache_dir, NULL};
 	int r = log ? make_dir(path, 0700, e) : err_sys(e, -ENOMEM, "%s", path);
 
-	snprintf(owner, sizeof(owner), "uid=%u,gid=%u", (unsigned)geteuid(), (unsigned)getegid());
-	if (geteuid() == 0)
-		snprintf(owner, sizeof(owner), "allow_other");
+	snprintf(owner, sizeof(owner), "uid=%u,gid=%u%s", (unsigned)v->uid, (unsigned)v->gid,
+		geteuid() == 0 ? ",allow_other" : "");
 	return r < 0 ? r : run_mount(argv, path, e);
 }
 
-int branch_place_mount(struct cmd_context *c, const struct branch_place *p, char **ret, struct err *e)
+int branch_place_mount(struct cmd_context *c, const struct branch_place *p, const struct branch_view *v,
+	char **ret, struct err *e)
 {
-	_cleanup_(freep) char *path = io_join(p->dir, ".mount");
-	struct search s = {.dir = p->dir};
+	struct search s = {.dir = p->dir, .view = v};
+	_cleanup_(freep) char *path = NULL;
 	struct mountpoint m;
 	int r;
 
-	if (!path)
+	if (asprintf(&path, "%s/" MOUNT_PREFIX "%u", p->dir, (unsigned)v->uid) < 0) {
+		path = NULL;
 		return err_sys(e, -ENOMEM, "%s", p->dir);
-	r = mountpoint_find(path, &m, NULL);
-	if (r == 0) {
+	}
+	if (mountpoint_find(path, &m, NULL) == 0) {
 		mountpoint_release(&m);
 		if (shows(path, p->dir)) {
 			*ret = MOVE(path);
@@ -238,11 +247,11 @@ int branch_place_mount(struct cmd_context *c, const struct branch_place *p, char
 		if (r < 0)
 			return r;
 	}
-	if (each_mount(is_ours, &s)) {
+	if (each_mount(is_wanted, &s)) {
 		*ret = s.found;
 		return 0;
 	}
-	r = make_mount(c, p, path, e);
+	r = make_mount(c, p, path, v, e);
 	if (r == 0)
 		*ret = MOVE(path);
 	return r;
@@ -312,19 +321,20 @@ int branch_place_clusters(const struct branch_place *p, char ***ret, size_t *ret
 	return 0;
 }
 
-static bool needs_mount(const struct branch_place *p, const char *cluster, const char *name)
+static bool needs_mount(
+	const struct branch_place *p, const char *cluster, const char *name, const char *mount)
 {
 	struct instance_record rec;
 	bool needs;
 
 	if (branch_place_record(p, cluster, name, &rec, NULL) < 0)
 		return false;
-	needs = rec.stage == INSTANCE_ALONE || instance_runs(&rec.process);
+	needs = !strcmp(rec.mount, mount) && (rec.stage == INSTANCE_ALONE || instance_runs(&rec.process));
 	instance_record_release(&rec);
 	return needs;
 }
 
-static bool any_needs_mount(const struct branch_place *p)
+static bool any_needs_mount(const struct branch_place *p, const char *mount)
 {
 	char **clusters = NULL, **names = NULL;
 	size_t n_clusters = 0, n = 0;
@@ -336,7 +346,7 @@ static bool any_needs_mount(const struct branch_place *p)
 		if (branch_names(p->dir, clusters[i], &names, &n, NULL) < 0)
 			continue;
 		for (size_t j = 0; !any && j < n; j++)
-			any = needs_mount(p, clusters[i], names[j]);
+			any = needs_mount(p, clusters[i], names[j], mount);
 		names_free(names, n);
 	}
 	names_free(clusters, n_clusters);
@@ -350,18 +360,15 @@ static void pause_ms(unsigned ms)
 	nanosleep(&t, NULL);
 }
 
-int branch_place_tidy(const struct branch_place *p, struct err *e)
+static int tidy_one(const struct branch_place *p, const char *path, struct err *e)
 {
-	_cleanup_(freep) char *path = io_join(p->dir, ".mount");
 	struct mountpoint m;
 	int r;
 
-	if (!path)
-		return err_sys(e, -ENOMEM, "%s", p->dir);
 	if (mountpoint_find(path, &m, NULL) < 0)
-		return 0;
+		return rmdir(path) < 0 && errno != ENOENT ? err_sys(e, -errno, "%s", path) : 0;
 	mountpoint_release(&m);
-	if (any_needs_mount(p))
+	if (any_needs_mount(p, path))
 		return 0;
 	for (unsigned i = 0; (r = mountpoint_unmount(path, e)) == -EBUSY && i < BUSY_TRIES; i++)
 		pause_ms(20);
@@ -369,6 +376,26 @@ int branch_place_tidy(const struct branch_place *p, struct err *e)
 		return 0; /* somebody looks at it; the next one that closes a branch takes it away */
 	if (r == 0)
 		rmdir(path);
+	return r;
+}
+
+int branch_place_tidy(const struct branch_place *p, struct err *e)
+{
+	DIR *d = opendir(p->dir);
+	struct dirent *de;
+	int r = 0;
+
+	if (!d)
+		return errno == ENOENT ? 0 : err_sys(e, -errno, "%s", p->dir);
+	while (r == 0 && (de = readdir(d))) {
+		_cleanup_(freep) char *path = NULL;
+
+		if (strncmp(de->d_name, MOUNT_PREFIX, strlen(MOUNT_PREFIX)) != 0)
+			continue;
+		path = io_join(p->dir, de->d_name);
+		r = path ? tidy_one(p, path, e) : err_sys(e, -ENOMEM, "%s", p->dir);
+	}
+	closedir(d);
 	return r;
 }
 

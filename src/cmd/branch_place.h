@@ -1,8 +1,8 @@
 /* Where the branches of a repository are on this machine, and the mount through which they are used.
  *
  *	SCRATCH/<repository id>/.lock     held while a mount is looked for, made or taken away, and while a branch comes
- *	SCRATCH/<repository id>/.mount    a mount of our own, there as long as a branch needs it
- *	SCRATCH/<repository id>/.log      what that mount said
+ *	SCRATCH/<repository id>/.mount-N  a mount of our own whose files are user N's, there as long as a branch needs it
+ *	SCRATCH/<repository id>/.log      what those mounts said
  *
  * No cluster and no branch has a name that begins with a dot. A mount that somebody made with the same SCRATCH is used where
  * the server's user may enter it, and never taken away here. */
@@ -30,9 +30,16 @@ int branch_place_lock(const struct branch_place *p, struct err *e);
 
 /* Below, with the lock held. */
 
-/* A mount that shows the branches: one that is there, or our own, made now. free() its path. */
-int branch_place_mount(struct cmd_context *c, const struct branch_place *p, char **ret, struct err *e);
-/* Takes our own mount away when no branch needs it. Fine when there is none. */
+/* What a mount must show. */
+struct branch_view {
+	const char *cluster, *backup;
+	uid_t uid; /* as this user's */
+	gid_t gid;
+};
+/* A mount that shows the branches: one that is there, or one of our own, made now. free() its path. */
+int branch_place_mount(struct cmd_context *c, const struct branch_place *p, const struct branch_view *v,
+	char **ret, struct err *e);
+/* Takes those mounts of our own away that no branch needs. Fine when there is none. */
 int branch_place_tidy(const struct branch_place *p, struct err *e);
 
 /* Removes a branch, through the mount that has it where one does. -EBUSY: it is in use. */

@@ -64,22 +64,6 @@ void branch_server_release(struct branch_server *s)
 
 /* ---- preparing ---- */
 
-/* Root's files are those of a copy that root made: whose server it was is not in them. */
-static int settle_owner(
-	const struct branch_server *s, const char *data, struct instance_owner *ret, struct err *e)
-{
-	const char *name = s->run_as;
-	struct stat st;
-	int r;
-
-	if (stat(data, &st) < 0)
-		return err_sys(e, -errno, "%s", data);
-	if (!name && st.st_uid == 0 && geteuid() == 0)
-		name = "postgres";
-	r = name ? instance_data_give(s->tree, data, name, e) : 0;
-	return r < 0 ? r : instance_owner(data, ret, e);
-}
-
 /* Where recovery shall end, as settings. At "latest" a server that is only read would be promoted as there is no target, so it
  * gets the last commit there is: what follows that changes no answer. */
 static int recovery_settings(const struct branch_server *s, const char *command, char **ret, struct err *e)
@@ -132,7 +116,7 @@ int branch_server_prepare(struct branch_server *s, struct err *e)
 {
 	_cleanup_(freep) char *data = io_join(s->tree, "data");
 	struct instance_owner o;
-	int r = data ? settle_owner(s, data, &o, e) : err_sys(e, -ENOMEM, "%s", s->tree);
+	int r = data ? instance_owner(data, &o, e) : err_sys(e, -ENOMEM, "%s", s->tree);
 
 	r = r ? r : own_server_dir(s->server, &o, e);
 	if (s->resume)

@@ -19,7 +19,6 @@ struct branch_server {
 	const char *mount;   /* where the branch and the WAL are seen */
 	const char *cluster; /* whose */
 	const char *bindir;
-	const char *run_as;	       /* NULL: the owner of the files, or "postgres" where that is root */
 	const char *role, *database;   /* to connect as and to; NULL: those that there are */
 	const struct pit_point *point; /* to recover to; NULL: the backup itself */
 	bool resume;		       /* the branch was prepared before; point does not count */

@@ -5,19 +5,24 @@
 #include "src/cmd/opened.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/branch_dir.h"
+#include "fs/owner.h"
 #include "src/base/clean.h"
 #include "src/base/io.h"
 #include "src/cmd/choose.h"
 
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
+CLEANUP_DEFINE(struct owners, owners_free)
 
 #define NAME_TRIES 1000
+#define SERVER_LOG_MAX (16u << 20)
 
 void opened_release(struct opened *o)
 {
@@ -43,8 +48,46 @@ static int copy_text(const char *text, char **ret, struct err *e)
 	return *ret ? 0 : err_sys(e, -ENOMEM, "%s", text);
 }
 
-static int choose_point(struct cmd_context *c, struct store *s, const char *text, struct opened *o,
-	unsigned *ret_major, struct err *e)
+static int named_user(const char *name, struct opened *o, struct err *e)
+{
+	struct passwd pw, *found = NULL;
+	char space[4096];
+
+	if (getpwnam_r(name, &pw, space, sizeof(space), &found) != 0 || !found)
+		return err_set(e, -ENOENT,
+			"there is no user \"%s\" here to run PostgreSQL as: say with --run-as", name);
+	if (found->pw_uid == 0)
+		return err_set(e, -EINVAL, "PostgreSQL does not run as root");
+	o->uid = found->pw_uid;
+	o->gid = found->pw_gid;
+	return 0;
+}
+
+/* Whoever the data directory belonged to. Root's are copies that root made, whose server's user nobody knows. */
+static int choose_user(
+	struct store *s, const struct snapshot *snap, const char *run_as, struct opened *o, struct err *e)
+{
+	_cleanup_(owners_freep) struct owners *owners = NULL;
+	_cleanup_(freep) struct entry *data = NULL;
+	const struct owner_options none = {0};
+	int r;
+
+	o->uid = geteuid();
+	o->gid = getegid();
+	if (o->uid != 0)
+		return run_as ? err_set(e, -EPERM, "only root can run PostgreSQL as another user") : 0;
+	if (run_as)
+		return named_user(run_as, o, e);
+	r = tree_lookup(s, &snap->root, "data", &data, e);
+	r = r ? r : owners_new(&none, &owners);
+	if (r < 0)
+		return r;
+	owner_resolve(owners, &data->meta, &o->uid, &o->gid);
+	return o->uid ? 0 : named_user("postgres", o, e);
+}
+
+static int choose_point(struct cmd_context *c, struct store *s, const char *text, const char *run_as,
+	struct opened *o, unsigned *ret_major, struct err *e)
 {
 	_cleanup_(pit_freep) struct pit *p = NULL;
 	char name[TARGET_TEXT];
@@ -58,16 +101,20 @@ static int choose_point(struct cmd_context *c, struct store *s, const char *text
 	o->has_point = true;
 	*ret_major = o->point.pg_major;
 	r = copy_text(target_name(&o->point.target, name), &o->target, e);
+	r = r ? r : choose_user(s, o->point.backup, run_as, o, e);
 	return r ? r : copy_text(o->point.backup->id, &o->backup, e);
 }
 
-static int choose_backup(struct cmd_context *c, struct store *s, const char *id, struct opened *o,
-	unsigned *ret_major, struct err *e)
+static int choose_backup(struct cmd_context *c, struct store *s, const char *id, const char *run_as,
+	struct opened *o, unsigned *ret_major, struct err *e)
 {
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 	const struct property *version;
 	int r = cmd_choose(s, c->cluster, id, SNAPSHOT_BASE, NULL, &snap, e);
 
+	if (r < 0)
+		return r;
+	r = choose_user(s, snap, run_as, o, e);
 	if (r < 0)
 		return r;
 	version = snapshot_get(snap, "pg_version");
@@ -77,15 +124,15 @@ static int choose_backup(struct cmd_context *c, struct store *s, const char *id,
 }
 
 /* A branch that there is tells its backup; where it was going is in its own files. */
-static int choose_branch(struct cmd_context *c, struct store *s, const char *name, struct opened *o,
-	unsigned *ret_major, struct err *e)
+static int choose_branch(struct cmd_context *c, struct store *s, const char *name, const char *run_as,
+	struct opened *o, unsigned *ret_major, struct err *e)
 {
 	struct branch_spec spec;
 	int r = branch_load(o->place.dir, c->cluster, name, &spec, e);
 
 	if (r < 0)
 		return r;
-	r = choose_backup(c, s, spec.backup, o, ret_major, e);
+	r = choose_backup(c, s, spec.backup, run_as, o, ret_major, e);
 	o->server.durable = spec.durable;
 	o->target = MOVE(spec.target);
 	branch_spec_release(&spec);
@@ -101,11 +148,11 @@ static int choose(
 
 	o->server.durable = w->durable;
 	if (w->resume)
-		r = choose_branch(c, s, w->resume, o, &major, e);
+		r = choose_branch(c, s, w->resume, w->run_as, o, &major, e);
 	else if (w->backup)
-		r = choose_backup(c, s, w->backup, o, &major, e);
+		r = choose_backup(c, s, w->backup, w->run_as, o, &major, e);
 	else
-		r = choose_point(c, s, w->target ? w->target : "latest", o, &major, e);
+		r = choose_point(c, s, w->target ? w->target : "latest", w->run_as, o, &major, e);
 	if (r < 0 || w->no_start)
 		return r;
 	r = instance_find(w->bindir, major, &bindir, e);
@@ -125,7 +172,7 @@ static void name_from(const char *text, unsigned n, char out[BRANCH_NAME_MAX + 1
 	if (n > 1)
 		snprintf(suffix, sizeof(suffix), "-%u", n);
 	max = BRANCH_NAME_MAX - strlen(suffix);
-	for (i = 0; i < max && text[i]; i++)
+	for (i = 0; i < max && text[i] && text[i] != '@'; i++)
 		out[i] = strchr(good, text[i]) ? text[i] : '_';
 	memcpy(out + i, suffix, strlen(suffix) + 1);
 }
@@ -155,6 +202,7 @@ static int create(struct cmd_context *c, const struct open_wish *w, struct opene
 static int prepare_place(struct cmd_context *c, const struct open_wish *w, struct opened *o, struct err *e)
 {
 	_cleanup_(closep) int lock = branch_place_lock(&o->place, e);
+	const struct branch_view view = {c->cluster, o->backup, o->uid, o->gid};
 	char *server = NULL, *mount = NULL;
 	int r = lock < 0 ? lock : 0;
 
@@ -165,7 +213,7 @@ static int prepare_place(struct cmd_context *c, const struct open_wish *w, struc
 	if (r == 0 && w->resume)
 		r = branch_server_end(server, false, e);
 	r = r ? r : branch_server_begin(&o->server, e);
-	r = r ? r : branch_place_mount(c, &o->place, &mount, e);
+	r = r ? r : branch_place_mount(c, &o->place, &view, &mount, e);
 	o->server.mount = mount;
 	return r ? r : branch_server_begin(&o->server, e);
 }
@@ -212,6 +260,24 @@ static int open_steps(struct cmd_context *c, const struct open_wish *w, struct o
 	return r ? r : w->no_start ? branch_server_leave(s, e) : branch_server_run(s, e);
 }
 
+/* The server's log goes with the branch: its end is kept beside what the mounts said. */
+static int keep_log(const struct opened *o, int r, struct err *e)
+{
+	_cleanup_(freep) char *from = o->server.server ? io_join(o->server.server, "log") : NULL;
+	_cleanup_(freep) char *to = io_join(o->place.dir, ".log");
+	_cleanup_(closep) int fd = -1;
+	_cleanup_(freep) void *text = NULL;
+	struct err was = *e;
+	size_t n;
+
+	if (r != -EREMOTEIO || !from || !to || io_read_file(from, SERVER_LOG_MAX, &text, &n, NULL) < 0)
+		return r;
+	fd = open(to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || io_write(fd, text, n) < 0)
+		return r;
+	return err_set(e, r, "%s\n(the server's log is at the end of %s)", was.text, to);
+}
+
 /* Does the mount answer? When it does not, that is what is wrong, whatever else was said. */
 static int blame_mount(const struct opened *o, int r, struct err *e)
 {
@@ -234,7 +300,6 @@ int opened_run(struct cmd_context *c, struct store *s, const struct open_wish *w
 		return r;
 	o->chosen = clock_mono_ns();
 	o->server.cluster = c->cluster;
-	o->server.run_as = w->run_as;
 	o->server.role = w->role;
 	o->server.database = w->database;
 	o->server.point = o->has_point ? &o->point : NULL;
@@ -247,6 +312,7 @@ int opened_run(struct cmd_context *c, struct store *s, const struct open_wish *w
 	o->server.stop = stop;
 	r = open_steps(c, w, o, stop, e);
 	if (r < 0) {
+		r = keep_log(o, r, e);
 		r = blame_mount(o, r, e);
 		if (o->name)
 			opened_close(&o->place, c->cluster, o->name, w->resume != NULL, NULL);

@@ -21,6 +21,8 @@ struct opened {
 	struct branch_place place;
 	char *name, *backup, *target; /* target: as it is named in at/; NULL: the backup itself */
 	char *tree;		      /* the branch in its mount */
+	uid_t uid;		      /* whose server it is to be */
+	gid_t gid;
 	struct branch_server server;
 	struct pit_point point;
 	bool has_point;
@@ -29,7 +31,7 @@ struct opened {
 };
 void opened_release(struct opened *o); /* fine on a zeroed one */
 
-/* progress: called while WAL is replayed, with arg; o->point is set by then. */
+/* e is not NULL. progress: called while WAL is replayed, with arg; o->point is set by then. */
 int opened_run(struct cmd_context *c, struct store *s, const struct open_wish *w,
 	instance_progress_fn *progress, void *arg, const volatile sig_atomic_t *stop, struct opened *o,
 	struct err *e);

@@ -68,7 +68,6 @@ struct plain {
 	char *database;		/* of a cluster's dump, since \connect */
 	struct piece *pieces;
 	size_t n, cap;
-	struct buf toc;
 	char tail[TAIL_BYTES + 1];
 	size_t tail_len;
 };
@@ -81,7 +80,6 @@ static void plain_release(struct plain *p)
 	free(p->path);
 	free(p->database);
 	free(p->pieces);
-	buf_free(&p->toc);
 }
 
 /* Ends the present stream, which becomes a piece of the dump. */
@@ -104,7 +102,6 @@ static int end_piece(struct plain *p, bool rows, struct err *e)
 	p->pieces[p->n++] = (struct piece){{.rope = rope}, rows};
 	if (!rows)
 		return 0;
-	p->a->tables++;
 	p->a->data_bytes += rope_size(rope);
 	return dump_archive_view(p->a, MOVE(p->path), &p->pieces[p->n - 1].part, e);
 }
@@ -132,15 +129,15 @@ static int on_rows(void *arg, const void *bytes, size_t n, struct err *e)
 }
 
 /* In a cluster's dump each database has a directory of its own. */
-static int on_copy(void *arg, const char *schema, const char *table, struct err *e)
+static int start_rows(
+	struct plain *p, const char *schema, const char *table, const char *ending, struct err *e)
 {
-	struct plain *p = arg;
 	struct buf path = {0}, below = {0};
 	int r = end_piece(p, false, e);
 
 	if (r < 0)
 		return r;
-	dump_text_table_path(schema, table, ".copy", &path);
+	dump_text_table_path(schema, table, ending, &path);
 	if (p->database && !path.bad) {
 		buf_printf(&below, "tables/");
 		dump_text_escape(p->database, &below);
@@ -151,11 +148,20 @@ static int on_copy(void *arg, const char *schema, const char *table, struct err 
 	p->path = buf_steal_str(&path);
 	if (!p->path)
 		return err_sys(e, -ENOMEM, "%s", p->a->name);
-	buf_printf(&p->toc, "%s\n", p->path);
 	return start_piece(p, p->path, e);
 }
 
-static int on_copy_end(void *arg, struct err *e)
+static int on_copy(void *arg, const char *schema, const char *table, struct err *e)
+{
+	return start_rows(arg, schema, table, ".copy", e);
+}
+
+static int on_insert(void *arg, const char *schema, const char *table, struct err *e)
+{
+	return start_rows(arg, schema, table, ".sql", e);
+}
+
+static int on_rows_end(void *arg, struct err *e)
 {
 	int r = end_piece(arg, true, e);
 
@@ -174,8 +180,12 @@ static int on_connect(void *arg, const char *database, struct err *e)
 	return p->database ? 0 : err_sys(e, -ENOMEM, "%s", p->a->name);
 }
 
-static const struct dump_sql_ops ops = {
-	.sql = on_sql, .rows = on_rows, .copy = on_copy, .copy_end = on_copy_end, .connect = on_connect};
+static const struct dump_sql_ops ops = {.sql = on_sql,
+	.rows = on_rows,
+	.copy = on_copy,
+	.insert = on_insert,
+	.rows_end = on_rows_end,
+	.connect = on_connect};
 
 static int read_all(struct plain *p, struct dump_sql *sql, dump_read_fn *read, void *arg, struct err *e)
 {
@@ -190,15 +200,54 @@ static int read_all(struct plain *p, struct dump_sql *sql, dump_read_fn *read, v
 	return r;
 }
 
+static int cmp_views(const void *a, const void *b)
+{
+	const struct dump_view *x = *(const struct dump_view *const *)a,
+			       *y = *(const struct dump_view *const *)b;
+	int r = strcmp(x->path, y->path);
+
+	return r ? r : (x > y) - (x < y);
+}
+
+static int cmp_places(const void *a, const void *b)
+{
+	const struct dump_view *x = *(const struct dump_view *const *)a,
+			       *y = *(const struct dump_view *const *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Each table once, where its first rows are: those of a partitioned one may come in several parts. */
+static int list_tables(struct dump_archive *a, struct buf *toc, struct err *e)
+{
+	_cleanup_(freep) const struct dump_view **by = calloc(a->n_views + 1, sizeof(*by));
+	size_t n = 0;
+
+	if (!by)
+		return err_sys(e, -ENOMEM, "%s", a->name);
+	for (size_t i = 0; i < a->n_views; i++)
+		by[i] = &a->views[i];
+	qsort(by, a->n_views, sizeof(*by), cmp_views);
+	for (size_t i = 0; i < a->n_views; i++)
+		if (!n || strcmp(by[i]->path, by[n - 1]->path) != 0)
+			by[n++] = by[i];
+	qsort(by, n, sizeof(*by), cmp_places);
+	for (size_t i = 0; i < n; i++)
+		buf_printf(toc, "%s\n", by[i]->path);
+	a->tables = n;
+	return toc->bad ? err_sys(e, -ENOMEM, "%s", a->name) : 0;
+}
+
 /* The file as it was, its SQL without rows, the list of its tables. */
 static int put_together(struct plain *p, const char *name, bool globals, struct err *e)
 {
 	_cleanup_(dump_file_release) struct dump_file all = {0}, schema = {0};
+	_cleanup_(buf_free) struct buf list = {0};
 	struct dump_part toc = {0};
-	int r = p->toc.bad ? err_sys(e, -ENOMEM, "%s", p->a->name) : 0;
+	int r = list_tables(p->a, &list, e);
 
 	if (!r)
-		r = dump_tree_bytes(p->a->tree, "toc.txt", p->toc.data, p->toc.len, &toc, e);
+		r = dump_tree_bytes(p->a->tree, "toc.txt", list.data, list.len, &toc, e);
 	for (size_t i = 0; i < p->n; i++) {
 		dump_file_part(&all, &p->pieces[i].part, false);
 		if (!p->pieces[i].rows)
@@ -232,7 +281,7 @@ int dump_plain_take(struct dump_archive *a, bool globals, dump_read_fn *read, vo
 		!(strstr(p.tail, "-- PostgreSQL database dump complete\n--\n") ||
 			strstr(p.tail, "-- PostgreSQL database cluster dump complete\n--\n")))
 		return err_set(e, -EBADMSG, "%s is cut off: it does not end as a dump does (%s)", a->name,
-			sql.state == SQL_ROWS ? p.path : "in the SQL");
+			sql.state == SQL_ROWS || sql.inserts ? p.path : "in the SQL");
 	r = end_piece(&p, false, e);
 	return r < 0 ? r : put_together(&p, globals ? "globals.sql" : "dump.sql", globals, e);
 }

@@ -50,7 +50,7 @@ static int on_connect(void *arg, const char *database, struct err *e)
 }
 
 static const struct dump_sql_ops sql_ops = {
-	.sql = no_bytes, .rows = no_bytes, .copy = no_copy, .copy_end = no_end, .connect = on_connect};
+	.sql = no_bytes, .rows = no_bytes, .copy = no_copy, .rows_end = no_end, .connect = on_connect};
 
 void dump_sections_init(struct dump_sections *s, bool cluster, const struct dump_sections_ops *ops, void *arg)
 {

@@ -8,6 +8,9 @@
 #include "src/base/clean.h"
 
 #define STATEMENT_MAX (64u << 10)
+#define INSERT "INSERT INTO "
+#define INSERT_LEN 12
+#define INSERT_HELD_MAX 1024 /* two names of 63 bytes, all of them quotes or not, are shorter */
 #define ROWS_END "\\.\n"
 #define ROWS_END_LEN 3
 
@@ -20,9 +23,10 @@ void dump_sql_release(struct dump_sql *s)
 {
 	buf_free(&s->tag);
 	buf_free(&s->statement);
+	buf_free(&s->held);
 	free(s->schema);
-	free(s->copy_schema);
-	free(s->copy_table);
+	free(s->to_schema);
+	free(s->to_table);
 }
 
 bool dump_sql_at_rest(const struct dump_sql *s)
@@ -43,7 +47,7 @@ static bool is_space(uint8_t c)
 
 static void keep(struct dump_sql *s, uint8_t c)
 {
-	if (s->statement.len < STATEMENT_MAX && (s->statement.len || !is_space(c)))
+	if (s->insert != INSERT_IN && s->statement.len < STATEMENT_MAX && (s->statement.len || !is_space(c)))
 		buf_put_u8(&s->statement, c);
 }
 
@@ -70,34 +74,39 @@ static char *identifier(const char **p)
 	return b.len ? buf_steal_str(&b) : NULL;
 }
 
+/* [schema.]table at p, which becomes s->to_*. Where its text ends, NULL: there is none, or no memory. */
+static const char *table_name(struct dump_sql *s, const char *p)
+{
+	char *first = identifier(&p), *second = NULL;
+
+	if (first && *p == '.') {
+		p++;
+		second = identifier(&p);
+		if (!second) {
+			free(first);
+			return NULL;
+		}
+	}
+	if (!first)
+		return NULL;
+	free(s->to_schema);
+	free(s->to_table);
+	s->to_schema = second ? first : strdup(s->schema ? s->schema : "");
+	s->to_table = second ? second : first;
+	return s->to_schema ? p : NULL;
+}
+
 /* COPY [schema.]table … FROM stdin */
 static int copy_begins(struct dump_sql *s, const char *text, size_t n, struct err *e)
 {
 	static const char end[] = " FROM stdin";
-	const char *p = text + 5;
-	char *first, *second = NULL;
-	int r;
 
 	if (n < 5 + sizeof(end) || strcmp(text + n - (sizeof(end) - 1), end) != 0)
 		return 0;
-	first = identifier(&p);
-	if (first && *p == '.') {
-		p++;
-		second = identifier(&p);
-	}
-	if (!first) {
-		r = err_set(e, -EBADMSG, "a COPY command without a table: %.80s", text);
-	} else {
-		free(s->copy_schema);
-		free(s->copy_table);
-		s->copy_schema = second ? MOVE(first) : strdup(s->schema ? s->schema : "");
-		s->copy_table = second ? MOVE(second) : MOVE(first);
-		s->state = SQL_COPY_LINE;
-		r = s->copy_schema ? 0 : err_sys(e, -ENOMEM, "reading SQL");
-	}
-	free(first);
-	free(second);
-	return r;
+	if (!table_name(s, text + 5))
+		return err_set(e, -EBADMSG, "a COPY command without a table: %.80s", text);
+	s->state = SQL_COPY_LINE;
+	return 0;
 }
 
 /* SET search_path = schema, … (pg_dump before 10.3 and 9.6.8) */
@@ -112,6 +121,49 @@ static void note_search_path(struct dump_sql *s, const char *text)
 	s->schema = identifier(&p);
 }
 
+/* {identifier} in psqlscan.l; that asks for BEGIN alone, which may be a function's name. */
+static void word_ends(struct dump_sql *s)
+{
+	static const char *const known[] = {"create", "or", "replace", "function", "procedure"};
+	const char *f = s->first;
+	bool begin = !strcmp(s->word, "begin");
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known) && s->words < sizeof(s->first); i++)
+		if (!strcmp(s->word, known[i]))
+			s->first[s->words] = s->word[0];
+	s->words += s->words < sizeof(s->first);
+	if (f[0] == 'c' && !s->parens && (f[1] == 'f' || f[1] == 'p' || (f[1] == 'o' && f[2] == 'r'))) {
+		if (s->begin && !strcmp(s->word, "atomic"))
+			s->blocks++;
+		else if (s->blocks && !strcmp(s->word, "case"))
+			s->blocks++;
+		else if (s->blocks && !strcmp(s->word, "end"))
+			s->blocks--;
+	}
+	s->begin = begin;
+	s->word_len = 0;
+}
+
+/* A byte outside of quotes and comments: words and parentheses. */
+static void shape(struct dump_sql *s, uint8_t c)
+{
+	if (is_word(c) || (c == '$' && s->word_len)) {
+		if (s->word_len < sizeof(s->word) - 1) {
+			s->word[s->word_len++] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+			s->word[s->word_len] = '\0';
+		} else {
+			s->word[0] = '\0';
+		}
+		return;
+	}
+	if (s->word_len)
+		word_ends(s);
+	if (c == '(')
+		s->parens++;
+	else if (c == ')' && s->parens)
+		s->parens--;
+}
+
 /* A semicolon outside of everything. */
 static int statement_ends(struct dump_sql *s, struct err *e)
 {
@@ -119,6 +171,11 @@ static int statement_ends(struct dump_sql *s, struct err *e)
 	size_t n = text ? strlen(text) : 0;
 	int r = text ? 0 : err_sys(e, -ENOMEM, "reading SQL");
 
+	s->words = s->parens = s->blocks = 0;
+	s->begin = false;
+	memset(s->first, 0, sizeof(s->first));
+	if (s->insert == INSERT_IN)
+		s->insert = INSERT_LINE;
 	if (!r && !strncmp(text, "COPY ", 5))
 		r = copy_begins(s, text, n, e);
 	else if (!r)
@@ -149,6 +206,7 @@ static int command_ends(struct dump_sql *s, struct err *e)
 
 static int plain(struct dump_sql *s, uint8_t c, struct err *e)
 {
+	shape(s, c);
 	switch (c) {
 	case '\'':
 		s->state =
@@ -184,6 +242,8 @@ static int plain(struct dump_sql *s, uint8_t c, struct err *e)
 		s->state = SQL_COMMAND;
 		break;
 	case ';':
+		if (s->parens || s->blocks)
+			break;
 		return statement_ends(s, e);
 	default:
 		break;
@@ -329,6 +389,116 @@ static int rows(struct dump_sql *s, const uint8_t *p, size_t n, size_t *ret, boo
 	return r;
 }
 
+/* ---- INSERT commands ---- */
+
+static int inserts_end(struct dump_sql *s, struct err *e)
+{
+	bool any = s->inserts;
+
+	s->insert = INSERT_NONE;
+	s->inserts = false;
+	return any ? s->ops->rows_end(s->arg, e) : 0;
+}
+
+/* What is held back is no such command. */
+static int no_insert(struct dump_sql *s, struct err *e)
+{
+	int r = inserts_end(s, e);
+
+	if (!r)
+		r = s->ops->sql(s->arg, s->held.data, s->held.len, e);
+	buf_clear(&s->held);
+	return r;
+}
+
+/* It is one. Another table than before ends that one's rows. */
+static int is_insert(struct dump_sql *s, bool same, struct err *e)
+{
+	int r = same ? 0 : inserts_end(s, e);
+
+	s->insert = INSERT_IN;
+	s->inserts = true;
+	if (!r && !same)
+		r = s->ops->insert(s->arg, s->to_schema, s->to_table, e);
+	if (!r)
+		r = s->ops->rows(s->arg, s->held.data, s->held.len, e);
+	buf_clear(&s->held);
+	return r;
+}
+
+/* One more byte of a statement that could be INSERT INTO name, with a space or a line's end behind it (dumpTableData_insert,
+ * pg_dump.c). */
+static int maybe_insert(struct dump_sql *s, uint8_t c, struct err *e)
+{
+	size_t n = s->held.len + 1;
+	_cleanup_(freep) char *schema = NULL;
+	_cleanup_(freep) char *table = NULL;
+	char *text;
+	const char *end;
+
+	buf_put_u8(&s->held, c);
+	if (s->held.bad)
+		return err_sys(e, -ENOMEM, "reading SQL");
+	if (n <= INSERT_LEN ? c != (uint8_t)INSERT[n - 1] : n > INSERT_HELD_MAX)
+		return no_insert(s, e);
+	/* A name with a space in it is not at its end. */
+	if (n <= INSERT_LEN || s->state != SQL_PLAIN || !is_space(c))
+		return 0;
+	buf_put_u8(&s->held, 0);
+	if (s->held.bad)
+		return err_sys(e, -ENOMEM, "reading SQL");
+	s->held.len--;
+	text = (char *)s->held.data;
+	schema = MOVE(s->to_schema);
+	table = MOVE(s->to_table);
+	end = table_name(s, text + INSERT_LEN);
+	if (!end || end != text + n - 1)
+		return no_insert(s, e);
+	return is_insert(s, s->inserts && !strcmp(schema, s->to_schema) && !strcmp(table, s->to_table), e);
+}
+
+/* Bytes that were read in the present state. What is held back is told later. */
+static int tell(struct dump_sql *s, const uint8_t *p, size_t n, struct err *e)
+{
+	if (!n || s->insert == INSERT_MAYBE)
+		return 0;
+	return s->insert == INSERT_IN || s->insert == INSERT_LINE ? s->ops->rows(s->arg, p, n, e)
+								  : s->ops->sql(s->arg, p, n, e);
+}
+
+/* Before p[i]: does a command end or begin here? What begins at *from is not told yet. */
+static int look_for_inserts(struct dump_sql *s, const uint8_t *p, size_t i, size_t *from, struct err *e)
+{
+	bool line = s->last == '\n', start = line && s->state == SQL_PLAIN && !s->statement.len;
+	bool ends = s->insert == INSERT_LINE && (line || !is_space(p[i]));
+	bool begins = start && p[i] == (uint8_t)INSERT[0];
+	int r = 0;
+
+	if (!ends && !(begins && s->insert == INSERT_NONE))
+		return 0;
+	r = tell(s, p + *from, i - *from, e);
+	*from = i;
+	if (!r && begins)
+		s->insert = INSERT_MAYBE;
+	else if (!r)
+		r = inserts_end(s, e);
+	return r;
+}
+
+/* One byte that is SQL, as far as is known. */
+static int sql(struct dump_sql *s, const uint8_t *p, size_t i, size_t *from, struct err *e)
+{
+	int r = s->ops->insert ? look_for_inserts(s, p, i, from, e) : 0;
+
+	if (!r)
+		r = step(s, p[i], e);
+	if (!r && s->insert == INSERT_MAYBE) {
+		r = maybe_insert(s, p[i], e);
+		*from = i + 1;
+	}
+	return r;
+}
+
 int dump_sql_push(struct dump_sql *s, const uint8_t *p, size_t n, struct err *e)
 {
 	size_t i = 0, from = 0;
@@ -339,20 +509,20 @@ int dump_sql_push(struct dump_sql *s, const uint8_t *p, size_t n, struct err *e)
 		bool done;
 
 		if (s->state != SQL_ROWS) {
-			r = step(s, p[i++], e);
+			r = sql(s, p, i++, &from, e);
 			if (!r && (s->state == SQL_ROWS || i == n)) {
-				r = s->ops->sql(s->arg, p + from, i - from, e);
+				r = tell(s, p + from, i - from, e);
 				from = i;
 			}
 			if (!r && s->state == SQL_ROWS)
-				r = s->ops->copy(s->arg, s->copy_schema, s->copy_table, e);
+				r = s->ops->copy(s->arg, s->to_schema, s->to_table, e);
 			if (r < 0)
 				return r;
 			continue;
 		}
 		r = rows(s, p + i, n - i, &took, &done, e);
 		if (!r && done)
-			r = s->ops->copy_end(s->arg, e);
+			r = s->ops->rows_end(s->arg, e);
 		if (!r && done)
 			r = s->ops->sql(s->arg, ROWS_END, ROWS_END_LEN, e);
 		if (r < 0)

@@ -94,6 +94,7 @@ dump dir6 -Fd -j 2
 dump tar -Ft
 dump plain
 dump inserts --inserts
+dump columns --column-inserts --rows-per-insert=7
 dump create --create
 pg_run "$DATA" pg_dump -Fc src | cat >"$OUT/pipe"
 gzip -c "$OUT/plain" >"$OUT/plaingz"
@@ -106,7 +107,7 @@ pg_run "$DATA" pg_dumpall -f "$OUT/all"
 take() {
 	"$PGSTRATA" import dump -q -r "$REPO" "${@:2}" "$OUT/$1" || fail "import of $1"
 }
-names=(custom0 custom6 custominserts dir0 dir6 tar plain inserts create pipe plaingz plainzst tarzst customlz4)
+names=(custom0 custom6 custominserts dir0 dir6 tar plain inserts columns create pipe plaingz plainzst tarzst customlz4)
 for name in "${names[@]}"; do
 	take "$name" --database "$name" >/dev/null
 done
@@ -136,7 +137,7 @@ for name in "${names[@]}"; do
 done
 
 # Files that need not change have not.
-for name in plain inserts create; do
+for name in plain inserts columns create; do
 	assert_ok cmp "$OUT/$name" "$MNT/main/dumps/$name/latest/dump.sql"
 done
 assert_ok cmp "$OUT/plain" "$MNT/main/dumps/plaingz/latest/dump.sql"
@@ -160,6 +161,14 @@ for name in custom0 custom6 pipe dir0 dir6 tar plain create; do
 done
 assert_ok cmp "$SCRATCH/big.copy" "$MNT/main/dumps/pg_dumpall/latest/tables/src/public.big.copy"
 assert_eq "$(find "$MNT/main/dumps/custominserts/latest/tables" -name '*.sql' | wc -l)" 7 'tables with INSERT'
+# Plain SQL has nothing for an empty table, and no empty lines behind the commands.
+for name in inserts columns; do
+	assert_eq "$(find "$MNT/main/dumps/$name/latest/tables" -type f | wc -l)" 6 "tables of $name"
+	assert_fails 1 '' grep -q '^INSERT INTO' "$MNT/main/dumps/$name/latest/schema.sql"
+done
+for at in "$MNT"/main/dumps/inserts/latest/tables/*; do
+	assert_ok diff <(cat "$at" && printf '\n\n') "$MNT/main/dumps/custominserts/latest/tables/${at##*/}"
+done
 for name in custom0 dir6 tar; do
 	at=$MNT/main/dumps/$name/latest
 	assert_eq "$(cd "$at/blobs" && echo *)" '3000000000 70001 70002 70003' 'large objects'
@@ -183,6 +192,11 @@ for schema in "$MNT"/main/dumps/{custom6,plain}/latest; do
 			"$(pg_sql "$DATA" -d src -c "SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM $table t")" "$table"
 	done
 done
+
+pg_sql "$DATA" -c "DROP DATABASE copy" -c "CREATE DATABASE copy TEMPLATE template0 ENCODING UTF8"
+cat "$MNT"/main/dumps/columns/latest/{schema.sql,tables/public.big.sql} |
+	pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy >/dev/null
+assert_ok diff <(pg_run "$DATA" psql -X -d copy -c "COPY big TO stdout") "$SCRATCH/big.copy"
 
 # The thirteen further forms together added less than the first one had: their data is the same chunks.
 first=$("$PGSTRATA" list -r "$REPO" --json | python3 -c 'import json, sys

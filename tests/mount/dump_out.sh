@@ -93,7 +93,8 @@ assert_ok cmp "$IN/globals" "$OUT/globals"
 assert_ok diff <(pg_restore -l "$IN/custom" | grep -v '^;') <(pg_restore -l "$OUT/custom" | grep -v '^;')
 (cd "$OUT" && assert_ok out --database plain latest here && assert_ok cmp "$IN/plain" here)
 
-# Rows of several partitions that come as the root's are one file.
+# Rows of several partitions that come as the root's are one file, and are listed once.
+assert_eq "$(grep -c part "$MNT/main/dumps/root/latest/toc.txt")" 1 'lines about part'
 assert_eq "$(sort -n "$MNT/main/dumps/root/latest/tables/public.part.copy" | paste -sd ' ')" "$(seq -s ' ' 0 19)" 'rows of part'
 assert_ok cmp "$IN/root" "$MNT/main/dumps/root/latest/dump.sql"
 

@@ -78,7 +78,17 @@ static int on_copy(void *arg, const char *schema, const char *table, struct err 
 	return 0;
 }
 
-static int on_copy_end(void *arg, struct err *e)
+static int on_insert(void *arg, const char *schema, const char *table, struct err *e)
+{
+	struct told *t = arg;
+
+	(void)e;
+	tell(t, 0, NULL, 0);
+	buf_printf(&t->b, "(%s|%s)", schema, table);
+	return 0;
+}
+
+static int on_rows_end(void *arg, struct err *e)
 {
 	(void)e;
 	tell(arg, 0, NULL, 0);
@@ -95,8 +105,12 @@ static int on_connect(void *arg, const char *database, struct err *e)
 	return 0;
 }
 
-static const struct dump_sql_ops ops = {
-	.sql = on_sql, .rows = on_rows, .copy = on_copy, .copy_end = on_copy_end, .connect = on_connect};
+static const struct dump_sql_ops ops = {.sql = on_sql,
+	.rows = on_rows,
+	.copy = on_copy,
+	.insert = on_insert,
+	.rows_end = on_rows_end,
+	.connect = on_connect};
 
 static const struct {
 	const char *sql, *want;
@@ -130,6 +144,66 @@ static const struct {
 	{"COPY s.t (a) FROM '/file';\nX;", "[COPY s.t (a) FROM '/file';\nX;]", true},
 	{"-- x\n-- y\nCOPY s.t (a) FROM stdin;\n\\.\n",
 		"[-- x\n-- y\nCOPY s.t (a) FROM stdin;\n]{s|t}[\\.\n]", true},
+	/* pg_dump --inserts, --rows-per-insert, --column-inserts */
+	{"X;\n\nINSERT INTO s.t VALUES (1);\nINSERT INTO s.t VALUES (2);\n\n\n--\n",
+		"[X;\n\n](s|t)<INSERT INTO s.t VALUES (1);\nINSERT INTO s.t VALUES (2);\n>[\n\n--\n]", true},
+	{"INSERT INTO s.t VALUES\n\t(1, ');\nX'),\n\t(E'\\';', 2);\n\nY;",
+		"(s|t)<INSERT INTO s.t VALUES\n\t(1, ');\nX'),\n\t(E'\\';', 2);\n>[\nY;]", true},
+	{"INSERT INTO s.t (a, \"b ;\") OVERRIDING SYSTEM VALUE VALUES (1, 'x');\n",
+		"(s|t)<INSERT INTO s.t (a, \"b ;\") OVERRIDING SYSTEM VALUE VALUES (1, 'x');\n>", true},
+	{"INSERT INTO s.t DEFAULT VALUES;\nINSERT INTO s.u DEFAULT VALUES;\nINSERT INTO s.u DEFAULT "
+	 "VALUES;\nX;",
+		"(s|t)<INSERT INTO s.t DEFAULT VALUES;\n>(s|u)<INSERT INTO s.u DEFAULT VALUES;\nINSERT INTO "
+		"s.u "
+		"DEFAULT VALUES;\n>[X;]",
+		true},
+	{"INSERT INTO \"a \"\"b\"\"\".\"c.\n d\" VALUES (1);\nINSERT INTO \"a \"\"b\"\"\".\"c.\n d\" VALUES "
+	 "(2);\nINX;",
+		"(a \"b\"|c.\n d)<INSERT INTO \"a \"\"b\"\"\".\"c.\n d\" VALUES (1);\nINSERT INTO \"a "
+		"\"\"b\"\"\".\"c.\n d\" VALUES (2);\n>[INX;]",
+		true},
+	{"SET search_path = old, pg_catalog;\nINSERT INTO t VALUES (1);\n",
+		"[SET search_path = old, pg_catalog;\n](old|t)<INSERT INTO t VALUES (1);\n>", true},
+	{"INSERT INTO s.t VALUES (1); -- x\nINSERT INTO s.t VALUES (2);\r\nX;\n",
+		"(s|t)<INSERT INTO s.t VALUES (1); >[-- x\n](s|t)<INSERT INTO s.t VALUES (2);\r\n>[X;\n]",
+		true},
+	{"I;\nINSERT INTO;\nINSERT INTO s.t;\nINSERT INTO s. VALUES;\nINSERT s VALUES;\n INSERT INTO s.t "
+	 "VALUES (1);\n",
+		"[I;\nINSERT INTO;\nINSERT INTO s.t;\nINSERT INTO s. VALUES;\nINSERT s VALUES;\n INSERT INTO "
+		"s.t "
+		"VALUES (1);\n]",
+		true},
+	{"INSERT INTO s.t VALUES (1);\nINSERT INTO s.t VALUES (2",
+		"(s|t)<INSERT INTO s.t VALUES (1);\nINSERT INTO s.t VALUES (2>", false},
+	{"COPY s.t (a) FROM stdin;\nINSERT INTO s.t VALUES (1);\n\\.\nINSERT INTO s.t VALUES (1);\n",
+		"[COPY s.t (a) FROM stdin;\n]{s|t}<INSERT INTO s.t VALUES (1);\n>[\\.\n](s|t)<INSERT INTO "
+		"s.t VALUES (1);\n>",
+		true},
+	/* What is no command of its own. */
+	{"CREATE RULE r AS ON INSERT TO s.t DO INSTEAD (\nINSERT INTO s.u VALUES (1);\nINSERT INTO s.v "
+	 "VALUES (1);\n);\n",
+		"[CREATE RULE r AS ON INSERT TO s.t DO INSTEAD (\nINSERT INTO s.u VALUES (1);\nINSERT INTO "
+		"s.v VALUES "
+		"(1);\n);\n]",
+		true},
+	{"CREATE FUNCTION s.f() RETURNS void\nBEGIN ATOMIC\nINSERT INTO s.t VALUES (CASE WHEN true THEN 1 "
+	 "END);\n"
+	 "INSERT INTO s.t VALUES (2);\nEND;\nINSERT INTO s.t VALUES (3);\n",
+		"[CREATE FUNCTION s.f() RETURNS void\nBEGIN ATOMIC\nINSERT INTO s.t VALUES (CASE WHEN true "
+		"THEN 1 END);\n"
+		"INSERT INTO s.t VALUES (2);\nEND;\n](s|t)<INSERT INTO s.t VALUES (3);\n>",
+		true},
+	{"create or Replace PROCEDURE s.p()\nbegin atomic\n SELECT case 1 when 1 then 2 end;\nINSERT INTO "
+	 "s.t VALUES (2);\nEND;\n"
+	 "INSERT INTO s.t VALUES (3);\n",
+		"[create or Replace PROCEDURE s.p()\nbegin atomic\n SELECT case 1 when 1 then 2 end;\nINSERT "
+		"INTO s.t VALUES "
+		"(2);\nEND;\n](s|t)<INSERT INTO s.t VALUES (3);\n>",
+		true},
+	{"CREATE FUNCTION s.begin() AS $$x$$;\nINSERT INTO s.t VALUES (3);\n",
+		"[CREATE FUNCTION s.begin() AS $$x$$;\n](s|t)<INSERT INTO s.t VALUES (3);\n>", true},
+	{"CREATE VIEW s.begin AS SELECT atomic;\nINSERT INTO s.t VALUES (3);\n",
+		"[CREATE VIEW s.begin AS SELECT atomic;\n](s|t)<INSERT INTO s.t VALUES (3);\n>", true},
 };
 #define SCRIPTS (sizeof(scripts) / sizeof(scripts[0]))
 

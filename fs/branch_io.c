@@ -2,7 +2,7 @@
  *
  * A file is blocks of 8 KiB, PostgreSQL's pages. Those that were written lie in files/<number> at their own offsets, whole:
  * what a first write leaves of a block comes from below, or is zero. All others are the backup's up to lower_size, and zero
- * behind it; so a block of zeroes behind that is not written at all.
+ * behind it; so a block of zeroes behind that need not be written at all.
  *
  * Order. Bytes are written before the table calls a block written. In the journal it is at once, or (durable) after the
  * bytes and the name of their file are on disk. Room is given back, and written over, only when the journal that no longer
@@ -312,15 +312,15 @@ struct part {
 	bool fresh;   /* the block is not written yet, and will be */
 };
 
-/* `below`: so much of the file is the backup's. A writer takes it from the node once, under b->lock. */
+/* `holes`: from that byte on zeroes are as good as nothing. */
 static struct part part_of(
-	const struct branch_node *n, uint64_t below, uint64_t off, const uint8_t *p, size_t len)
+	const struct branch_node *n, uint64_t holes, uint64_t off, const uint8_t *p, size_t len)
 {
 	struct part t = {.block = off / BRANCH_BLOCK, .at = (size_t)(off % BRANCH_BLOCK), .p = p};
 
 	t.len = len < BRANCH_BLOCK - t.at ? len : BRANCH_BLOCK - t.at;
 	if (!branch_node_has(n, t.block)) {
-		t.nothing = t.block * BRANCH_BLOCK >= below && all_zero(p, t.len);
+		t.nothing = t.block * BRANCH_BLOCK >= holes && all_zero(p, t.len);
 		t.fresh = !t.nothing;
 	}
 	return t;
@@ -422,13 +422,14 @@ static int publish(struct branch_open *o, struct branch_node *n, const struct bu
 	return r;
 }
 
-/* The lock of the file is held for writing. */
-static int write_locked(struct branch_open *o, uint64_t off, const uint8_t *p, size_t n, struct err *e)
+/* sparse: zeroes where there are zeroes anyway need not be written. The lock of the file is held for writing. */
+static int write_locked(
+	struct branch_open *o, uint64_t off, const uint8_t *p, size_t n, bool sparse, struct err *e)
 {
 	_cleanup_(buf_free) struct buf blocks = {0};
 	struct branch *b = o->b;
 	struct branch_node *node = NULL;
-	uint64_t fresh = 0, end = off + n, size = 0, below = 0, first = 0, count = 0;
+	uint64_t fresh = 0, end = off + n, size = 0, below = 0, holes, first = 0, count = 0;
 	int r;
 
 	if (off > BRANCH_SIZE_MAX || n > BRANCH_SIZE_MAX - off)
@@ -444,8 +445,10 @@ static int write_locked(struct branch_open *o, uint64_t off, const uint8_t *p, s
 		r = clean_tail(o, node, size, e);
 	if (r < 0)
 		return r;
+	/* A writer takes it from the node once, under b->lock. */
+	holes = sparse ? below : UINT64_MAX;
 	for (size_t done = 0; done < n;) {
-		struct part t = part_of(node, below, off + done, p + done, n - done);
+		struct part t = part_of(node, holes, off + done, p + done, n - done);
 
 		done += t.len;
 		if (!t.fresh)
@@ -469,14 +472,14 @@ static int write_locked(struct branch_open *o, uint64_t off, const uint8_t *p, s
 	if (r < 0)
 		return r;
 	for (size_t done = 0; r >= 0 && done < n;) {
-		struct part t = part_of(node, below, off + done, p + done, n - done);
+		struct part t = part_of(node, holes, off + done, p + done, n - done);
 		size_t len = t.len;
 
 		/* Whole blocks that follow each other, and what replaces bytes, go in one call. */
 		while (!t.nothing && (!t.fresh || t.len % BRANCH_BLOCK == 0) &&
 			t.at + t.len >= BRANCH_BLOCK && done + t.len < n) {
 			struct part more =
-				part_of(node, below, off + done + t.len, p + done + t.len, n - done - t.len);
+				part_of(node, holes, off + done + t.len, p + done + t.len, n - done - t.len);
 
 			if (more.nothing || (more.fresh && more.len != BRANCH_BLOCK))
 				break;
@@ -494,7 +497,7 @@ static int write_locked(struct branch_open *o, uint64_t off, const uint8_t *p, s
 	b->reserved -= fresh;
 	o->dirty |= b->durable;
 	for (size_t i = 0, done = 0; b->durable && r >= 0 && fresh && done < n; i++) {
-		struct part t = part_of(node, below, off + done, p + done, n - done);
+		struct part t = part_of(node, holes, off + done, p + done, n - done);
 
 		if (t.fresh && note_pending(o, t.block) < 0)
 			r = err_set(e, -ENOMEM, "no memory for a write");
@@ -511,7 +514,9 @@ int branch_write(struct branch_open *o, uint64_t off, const void *p, size_t n, s
 	int r;
 
 	pthread_rwlock_wrlock(&o->lock);
-	r = n ? write_locked(o, off, p, n, e) : 0;
+	/* Who fills a file with zeroes and syncs it, as PostgreSQL does with WAL (xlog.c, XLogFileInitInternal), wants what
+	 * comes later to find its place on disk: without that each sync has to bring the journal there, too. */
+	r = n ? write_locked(o, off, p, n, !o->b->durable, e) : 0;
 	pthread_rwlock_unlock(&o->lock);
 	return r;
 }
@@ -601,7 +606,7 @@ int branch_allocate(struct branch_open *o, int mode, uint64_t off, uint64_t len,
 
 		stop = stop < end ? stop : end;
 		stop = stop < size ? stop : size;
-		r = write_locked(o, at, zero, (size_t)(stop - at), e);
+		r = write_locked(o, at, zero, (size_t)(stop - at), true, e);
 		at = stop;
 	}
 	if (r >= 0 && !keep && end > size)

@@ -421,14 +421,15 @@ static void driver_fallocate(
 static void driver_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
+	struct branch_open *o = handle_branch(h);
 	struct err e = {0};
 
-	(void)ino, (void)datasync;
+	(void)ino;
 	/* What cannot be written is on disk. */
-	if (!handle_branch(h))
+	if (!o)
 		fuse_reply_err(req, 0);
 	else
-		reply_done(req, handle_node(h), branch_fsync(handle_branch(h), &e), &e);
+		reply_done(req, handle_node(h), datasync ? branch_fdatasync(o, &e) : branch_fsync(o, &e), &e);
 }
 
 static void driver_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)

@@ -151,16 +151,37 @@ static int make_database(
 	return 0;
 }
 
+static int cmp_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Each database once, however many dumps it has: a listing takes a name that it is told twice for two. */
+static int put_databases(struct ns_dumps *d, struct listing *l, struct err *e)
+{
+	const struct listing_source src = ns_names_source(&d->dir);
+	_cleanup_(freep) const char **names = calloc(d->n + 1, sizeof(*names));
+	int r = names ? 0 : err_set(e, -ENOMEM, "no memory for the dumps of cluster %s", d->dir.cluster);
+
+	for (size_t i = 0; names && i < d->n; i++)
+		names[i] = d->known[i].database;
+	if (names)
+		qsort(names, d->n, sizeof(*names), cmp_names);
+	for (size_t i = 0; r >= 0 && i < d->n; i++)
+		if (!i || strcmp(names[i], names[i - 1]) != 0)
+			r = listing_put(l, &src, names[i], e);
+	return r;
+}
+
 static int fetch_databases(void *arg, struct listing *l, struct err *e)
 {
 	struct ns_dumps *d = arg;
-	const struct listing_source src = ns_names_source(&d->dir);
 	int r;
 
 	pthread_mutex_lock(&d->lock);
 	r = learn(d, e);
-	for (size_t i = 0; r >= 0 && i < d->n; i++)
-		r = listing_put(l, &src, d->known[i].database, e);
+	if (r >= 0)
+		r = put_databases(d, l, e);
 	pthread_mutex_unlock(&d->lock);
 	return r;
 }

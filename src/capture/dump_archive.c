@@ -102,6 +102,35 @@ int dump_archive_blob(struct dump_archive *a, uint32_t oid, dump_read_fn *read, 
 	return r;
 }
 
+/* Large objects that an entry defines: before 1.16 each has one, then there is a list, one number a line (dumpLO in pg_dump.c). */
+static uint64_t blobs_of(const struct dump_entry *en)
+{
+	uint64_t n = 0;
+
+	if (!strcmp(en->desc, "BLOB"))
+		return 1;
+	if (strcmp(en->desc, "BLOB METADATA") != 0)
+		return 0;
+	for (const char *p = en->defn; p && *p; p++)
+		n += *p == '\n';
+	return n;
+}
+
+int dump_archive_check_blobs(const struct dump_archive *a, struct err *e)
+{
+	uint64_t defined = 0;
+	bool data = false;
+
+	for (size_t i = 0; i < a->toc.n; i++) {
+		defined += blobs_of(&a->toc.entries[i]);
+		data = data || dump_entry_is_blobs(&a->toc.entries[i]);
+	}
+	if (!data || a->blobs >= defined)
+		return 0;
+	return err_set(e, -EBADMSG, "%s is not whole: it has the data of %llu of %llu large objects", a->name,
+		(unsigned long long)a->blobs, (unsigned long long)defined);
+}
+
 static int add_text(
 	struct dump_archive *a, const char *path, struct buf *text, struct dump_part *ret, struct err *e)
 {

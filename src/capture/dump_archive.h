@@ -53,6 +53,10 @@ int dump_archive_directory(struct dump_archive *a, const char *dir, struct err *
 int dump_archive_tar(struct dump_archive *a, struct dump_reader *r, int (*known)(void *arg, struct err *e),
 	void *arg, struct err *e);
 
+/* When all data is in: -EBADMSG when large objects are defined and their data is not there. A list of them that ends at a
+ * line's end, and members of a tar file, tell nothing of what is missing. */
+int dump_archive_check_blobs(const struct dump_archive *a, struct err *e);
+
 /* Adds toc.txt and schema.sql. format: "CUSTOM" … */
 int dump_archive_texts(struct dump_archive *a, const char *format, struct err *e);
 

@@ -115,8 +115,10 @@ static int bind_cluster(const struct import *im, struct err *e)
 
 static int publish(struct import *im, struct snapshot **ret, struct err *e)
 {
-	int r = im->form == FORM_PLAIN ? 0 : dump_archive_texts(&im->a, form_titles[im->form], e);
+	int r = im->form == FORM_PLAIN ? 0 : dump_archive_check_blobs(&im->a, e);
 
+	if (!r && im->form != FORM_PLAIN)
+		r = dump_archive_texts(&im->a, form_titles[im->form], e);
 	if (!r)
 		r = dump_archive_views(&im->a, e);
 	if (!r && !im->plain.globals &&

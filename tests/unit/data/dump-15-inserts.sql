@@ -1,0 +1,216 @@
+--
+-- PostgreSQL database dump
+--
+
+\restrict Gu2KhsvHLSOkvSqAU6vqTdufdJrl1lP2LdMz23RWlgqa56VV4coUI6wEa7ZTMdQ
+
+-- Dumped from database version 15.18 (Debian 15.18-0+deb12u1)
+-- Dumped by pg_dump version 15.18 (Debian 15.18-0+deb12u1)
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: odd s"c/h; Type: SCHEMA; Schema: -; Owner: postgres
+--
+
+CREATE SCHEMA "odd s""c/h";
+
+
+ALTER SCHEMA "odd s""c/h" OWNER TO postgres;
+
+--
+-- Name: f(); Type: FUNCTION; Schema: public; Owner: postgres
+--
+
+CREATE FUNCTION public.f() RETURNS text
+    LANGUAGE sql
+    AS $$SELECT '
+COPY public.trap (a) FROM stdin;
+'::text$$;
+
+
+ALTER FUNCTION public.f() OWNER TO postgres;
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: t.ä; Type: TABLE; Schema: odd s"c/h; Owner: postgres
+--
+
+CREATE TABLE "odd s""c/h"."t.ä" (
+    a text,
+    b integer DEFAULT 5
+);
+
+
+ALTER TABLE "odd s""c/h"."t.ä" OWNER TO postgres;
+
+--
+-- Name: empty; Type: TABLE; Schema: public; Owner: postgres
+--
+
+CREATE TABLE public.empty (
+    x integer
+);
+
+
+ALTER TABLE public.empty OWNER TO postgres;
+
+--
+-- Name: numbers; Type: TABLE; Schema: public; Owner: postgres
+--
+
+CREATE TABLE public.numbers (
+    i integer,
+    x integer,
+    m text
+);
+
+
+ALTER TABLE public.numbers OWNER TO postgres;
+
+--
+-- Name: 70001; Type: BLOB; Schema: -; Owner: postgres
+--
+
+SELECT pg_catalog.lo_create('70001');
+
+
+ALTER LARGE OBJECT 70001 OWNER TO postgres;
+
+--
+-- Name: 70002; Type: BLOB; Schema: -; Owner: postgres
+--
+
+SELECT pg_catalog.lo_create('70002');
+
+
+ALTER LARGE OBJECT 70002 OWNER TO postgres;
+
+--
+-- Name: 70003; Type: BLOB; Schema: -; Owner: postgres
+--
+
+SELECT pg_catalog.lo_create('70003');
+
+
+ALTER LARGE OBJECT 70003 OWNER TO postgres;
+
+--
+-- Data for Name: t.ä; Type: TABLE DATA; Schema: odd s"c/h; Owner: postgres
+--
+
+INSERT INTO "odd s""c/h"."t.ä" VALUES ('tab	 nl
+ bs\ \. ü', 1);
+INSERT INTO "odd s""c/h"."t.ä" VALUES (NULL, NULL);
+INSERT INTO "odd s""c/h"."t.ä" VALUES ('', 3);
+
+
+--
+-- Data for Name: empty; Type: TABLE DATA; Schema: public; Owner: postgres
+--
+
+
+
+--
+-- Data for Name: numbers; Type: TABLE DATA; Schema: public; Owner: postgres
+--
+
+INSERT INTO public.numbers VALUES (1, 7, 'c4ca4238a0b923820dcc509a6f75849b');
+INSERT INTO public.numbers VALUES (2, 14, 'c81e728d9d4c2f636f067f89cc14862c');
+INSERT INTO public.numbers VALUES (3, 21, 'eccbc87e4b5ce2fe28308fd9f2a7baf3');
+INSERT INTO public.numbers VALUES (4, 28, 'a87ff679a2f3e71d9181a67b7542122c');
+INSERT INTO public.numbers VALUES (5, 35, 'e4da3b7fbbce2345d7772b0674a318d5');
+INSERT INTO public.numbers VALUES (6, 42, '1679091c5a880faf6fb5e6087eb1b2dc');
+INSERT INTO public.numbers VALUES (7, 49, '8f14e45fceea167a5a36dedd4bea2543');
+INSERT INTO public.numbers VALUES (8, 56, 'c9f0f895fb98ab9159f51fd0297e236d');
+INSERT INTO public.numbers VALUES (9, 63, '45c48cce2e2d7fbdea1afc51c7c6ad26');
+INSERT INTO public.numbers VALUES (10, 70, 'd3d9446802a44259755d38e6d163e820');
+INSERT INTO public.numbers VALUES (11, 77, '6512bd43d9caa6e02c990b0a82652dca');
+INSERT INTO public.numbers VALUES (12, 84, 'c20ad4d76fe97759aa27a0c99bff6710');
+INSERT INTO public.numbers VALUES (13, 91, 'c51ce410c124a10e0db5e4b97fc2af39');
+INSERT INTO public.numbers VALUES (14, 98, 'aab3238922bcc25a6f606eb525ffdc56');
+INSERT INTO public.numbers VALUES (15, 105, '9bf31c7ff062936a96d3c8bd1f8f2ff3');
+INSERT INTO public.numbers VALUES (16, 112, 'c74d97b01eae257e44aa9d5bade97baf');
+INSERT INTO public.numbers VALUES (17, 119, '70efdf2ec9b086079795c442636b55fb');
+INSERT INTO public.numbers VALUES (18, 126, '6f4922f45568161a8cdf4ad2299f6d23');
+INSERT INTO public.numbers VALUES (19, 133, '1f0e3dad99908345f7439f8ffabdffc4');
+INSERT INTO public.numbers VALUES (20, 140, 'cfcd208495d565ef66e7dff9f98764da');
+INSERT INTO public.numbers VALUES (21, 147, 'c4ca4238a0b923820dcc509a6f75849b');
+INSERT INTO public.numbers VALUES (22, 154, 'c81e728d9d4c2f636f067f89cc14862c');
+INSERT INTO public.numbers VALUES (23, 161, 'eccbc87e4b5ce2fe28308fd9f2a7baf3');
+INSERT INTO public.numbers VALUES (24, 168, 'a87ff679a2f3e71d9181a67b7542122c');
+INSERT INTO public.numbers VALUES (25, 175, 'e4da3b7fbbce2345d7772b0674a318d5');
+INSERT INTO public.numbers VALUES (26, 182, '1679091c5a880faf6fb5e6087eb1b2dc');
+INSERT INTO public.numbers VALUES (27, 189, '8f14e45fceea167a5a36dedd4bea2543');
+INSERT INTO public.numbers VALUES (28, 196, 'c9f0f895fb98ab9159f51fd0297e236d');
+INSERT INTO public.numbers VALUES (29, 203, '45c48cce2e2d7fbdea1afc51c7c6ad26');
+INSERT INTO public.numbers VALUES (30, 210, 'd3d9446802a44259755d38e6d163e820');
+INSERT INTO public.numbers VALUES (31, 217, '6512bd43d9caa6e02c990b0a82652dca');
+INSERT INTO public.numbers VALUES (32, 224, 'c20ad4d76fe97759aa27a0c99bff6710');
+INSERT INTO public.numbers VALUES (33, 231, 'c51ce410c124a10e0db5e4b97fc2af39');
+INSERT INTO public.numbers VALUES (34, 238, 'aab3238922bcc25a6f606eb525ffdc56');
+INSERT INTO public.numbers VALUES (35, 245, '9bf31c7ff062936a96d3c8bd1f8f2ff3');
+INSERT INTO public.numbers VALUES (36, 252, 'c74d97b01eae257e44aa9d5bade97baf');
+INSERT INTO public.numbers VALUES (37, 259, '70efdf2ec9b086079795c442636b55fb');
+INSERT INTO public.numbers VALUES (38, 266, '6f4922f45568161a8cdf4ad2299f6d23');
+INSERT INTO public.numbers VALUES (39, 273, '1f0e3dad99908345f7439f8ffabdffc4');
+INSERT INTO public.numbers VALUES (40, 280, 'cfcd208495d565ef66e7dff9f98764da');
+INSERT INTO public.numbers VALUES (41, 287, 'c4ca4238a0b923820dcc509a6f75849b');
+INSERT INTO public.numbers VALUES (42, 294, 'c81e728d9d4c2f636f067f89cc14862c');
+INSERT INTO public.numbers VALUES (43, 301, 'eccbc87e4b5ce2fe28308fd9f2a7baf3');
+INSERT INTO public.numbers VALUES (44, 308, 'a87ff679a2f3e71d9181a67b7542122c');
+INSERT INTO public.numbers VALUES (45, 315, 'e4da3b7fbbce2345d7772b0674a318d5');
+INSERT INTO public.numbers VALUES (46, 322, '1679091c5a880faf6fb5e6087eb1b2dc');
+INSERT INTO public.numbers VALUES (47, 329, '8f14e45fceea167a5a36dedd4bea2543');
+INSERT INTO public.numbers VALUES (48, 336, 'c9f0f895fb98ab9159f51fd0297e236d');
+INSERT INTO public.numbers VALUES (49, 343, '45c48cce2e2d7fbdea1afc51c7c6ad26');
+INSERT INTO public.numbers VALUES (50, 350, 'd3d9446802a44259755d38e6d163e820');
+INSERT INTO public.numbers VALUES (51, 357, '6512bd43d9caa6e02c990b0a82652dca');
+INSERT INTO public.numbers VALUES (52, 364, 'c20ad4d76fe97759aa27a0c99bff6710');
+INSERT INTO public.numbers VALUES (53, 371, 'c51ce410c124a10e0db5e4b97fc2af39');
+INSERT INTO public.numbers VALUES (54, 378, 'aab3238922bcc25a6f606eb525ffdc56');
+INSERT INTO public.numbers VALUES (55, 385, '9bf31c7ff062936a96d3c8bd1f8f2ff3');
+INSERT INTO public.numbers VALUES (56, 392, 'c74d97b01eae257e44aa9d5bade97baf');
+INSERT INTO public.numbers VALUES (57, 399, '70efdf2ec9b086079795c442636b55fb');
+INSERT INTO public.numbers VALUES (58, 406, '6f4922f45568161a8cdf4ad2299f6d23');
+INSERT INTO public.numbers VALUES (59, 413, '1f0e3dad99908345f7439f8ffabdffc4');
+INSERT INTO public.numbers VALUES (60, 420, 'cfcd208495d565ef66e7dff9f98764da');
+
+
+--
+-- Data for Name: BLOBS; Type: BLOBS; Schema: -; Owner: -
+--
+
+BEGIN;
+
+SELECT pg_catalog.lo_open('70001', 131072);
+SELECT pg_catalog.lowrite(0, '\x00010203ff');
+SELECT pg_catalog.lo_close(0);
+
+SELECT pg_catalog.lo_open('70002', 131072);
+SELECT pg_catalog.lowrite(0, '\x626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420626c6f62207465787420');
+SELECT pg_catalog.lo_close(0);
+
+SELECT pg_catalog.lo_open('70003', 131072);
+SELECT pg_catalog.lo_close(0);
+
+COMMIT;
+
+--
+-- PostgreSQL database dump complete
+--
+
+\unrestrict Gu2KhsvHLSOkvSqAU6vqTdufdJrl1lP2LdMz23RWlgqa56VV4coUI6wEa7ZTMdQ
+

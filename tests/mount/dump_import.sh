@@ -1,6 +1,7 @@
 #!/bin/bash
 # Dumps of every format and compression taken in, restored from the mount into a new database and dumped again: the second
-# dump equals the first. Tables loaded from tables/*.copy; truncated and damaged dumps; deduplication between formats.
+# dump equals the first, with parts of it (-t, -n, -L) likewise; every table loaded from tables/*.copy. What is refused;
+# deduplication between formats; signals. BIG_ROWS: rows of the largest table. Damage of every kind is tests/unit's.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -18,7 +19,7 @@ pg_init "$DATA"
 pg_start "$DATA" fsync=off
 pg_sql "$DATA" -c 'CREATE ROLE "odd role"' -c "CREATE DATABASE src TEMPLATE template0 ENCODING UTF8"
 
-pg_sql "$DATA" -d src <<'SQL'
+pg_sql "$DATA" -d src -v rows="${BIG_ROWS:-40000}" <<'SQL'
 CREATE SCHEMA "odd/Schema. näme" AUTHORIZATION "odd role";
 CREATE TYPE mood AS ENUM ('sad', 'it''s; ok', 'happy');
 CREATE TYPE pair AS (a int, b text);
@@ -39,7 +40,7 @@ SELECT i % 2 = 0, i, i * 10000000000, i / 3.0, i / 7.0, i / 9.0, i, E'tab\t nl\n
 	'it''s; ok', ROW(i, 'x,"y"')::pair, i, '[0.5,1]', '0/1' FROM generate_series(1, 50) i;
 INSERT INTO types (t) VALUES (NULL), (''), ('\N'), ('\.');
 CREATE TABLE big (id bigint PRIMARY KEY, txt text, filler text DEFAULT 'x');
-INSERT INTO big SELECT i, md5(i::text), repeat(chr(97 + i % 26), i % 40) FROM generate_series(1, 200000) i;
+INSERT INTO big SELECT i, md5(i::text), repeat(chr(97 + i % 26), i % 40) FROM generate_series(1, :rows) i;
 CREATE TABLE empty (a int, b text);
 CREATE TABLE "odd/Schema. näme"."ta/ble ""q"" %41." ("c ol" text, "COPY" bool);
 INSERT INTO "odd/Schema. näme"."ta/ble ""q"" %41." VALUES ('ü', false), (NULL, NULL), ('', true);
@@ -83,6 +84,8 @@ plain() {
 }
 plain src >"$SCRATCH/first.sql"
 
+PG_MAJOR=$("$PG_BIN/pg_dump" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+newer=()
 dump() {
 	pg_run "$DATA" pg_dump -f "$OUT/$1" "${@:2}" src
 }
@@ -91,6 +94,11 @@ dump custom6 -Fc
 dump custominserts -Fc --inserts
 dump dir0 -Fd -Z0
 dump dir6 -Fd -j 2
+[ "$PG_MAJOR" -lt 16 ] || for way in lz4 zstd; do
+	dump "custom$way" -Fc -Z "$way"
+	dump "dir$way" -Fd -Z "$way"
+	newer+=("custom$way" "dir$way")
+done
 dump tar -Ft
 dump plain
 dump inserts --inserts
@@ -100,14 +108,14 @@ pg_run "$DATA" pg_dump -Fc src | cat >"$OUT/pipe"
 gzip -c "$OUT/plain" >"$OUT/plaingz"
 zstd -q -c "$OUT/plain" >"$OUT/plainzst"
 zstd -q -c "$OUT/tar" >"$OUT/tarzst"
-lz4 -q -c "$OUT/custom0" >"$OUT/customlz4"
+lz4 -q -c "$OUT/custom0" >"$OUT/lz4custom"
 pg_run "$DATA" pg_dumpall --globals-only -f "$OUT/globals"
 pg_run "$DATA" pg_dumpall -f "$OUT/all"
 
 take() {
 	"$PGSTRATA" import dump -q -r "$REPO" "${@:2}" "$OUT/$1" || fail "import of $1"
 }
-names=(custom0 custom6 custominserts dir0 dir6 tar plain inserts columns create pipe plaingz plainzst tarzst customlz4)
+names=(custom0 custom6 custominserts dir0 dir6 tar plain inserts columns create pipe plaingz plainzst tarzst lz4custom "${newer[@]}")
 for name in "${names[@]}"; do
 	take "$name" --database "$name" >/dev/null
 done
@@ -118,23 +126,48 @@ assert_ok "$PGSTRATA" verify -q -r "$REPO"
 mount_start "$REPO" "$MNT"
 
 # What pg_restore and psql make of each is the database that it was.
-restore() {
-	local name=$1 at=$MNT/main/dumps/$1/latest
+fresh() {
 	pg_sql "$DATA" -c "DROP DATABASE IF EXISTS copy" -c "CREATE DATABASE copy TEMPLATE template0 ENCODING UTF8"
+}
+restore() {
+	local at=$MNT/main/dumps/$1/latest
+	fresh
 	if [ -e "$at/dump.sql" ]; then
 		sed 's/^\\connect .*//; s/^CREATE DATABASE .*//; s/^ALTER DATABASE .*//' "$at/dump.sql" |
 			pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy >/dev/null
 	else
-		[ ! -e "$at/dump.dir" ] || jobs=(-j 2)
-		pg_run "$DATA" pg_restore "${jobs[@]}" -d copy "$at"/dump.[dpt]*
+		pg_run "$DATA" pg_restore "${@:2}" -d copy "$at"/dump.[dpt]*
 	fi
-	plain copy | cmp - "$SCRATCH/first.sql" || fail "the copy of $name is another database"
+	plain copy | cmp - "$SCRATCH/first.sql" || fail "the copy of $1 is another database"
 }
-for name in "${names[@]}"; do
-	jobs=()
-	case $name in custom6 | pipe) jobs=(-j 2) ;; esac
+restore custom6 -j 4
+restore pipe -L "$MNT/main/dumps/pipe/latest/toc.txt"
+restore dir6 -j 4
+for name in tar custominserts plain inserts; do
 	restore "$name"
 done
+# The others are the same dumps in other clothes.
+script() {
+	"$PG_BIN/pg_restore" -f - "$1"/latest/dump.[dpt]* | grep -vE '^(\\(un)?restrict |-- )'
+}
+script "$MNT/main/dumps/custom6" >"$SCRATCH/script.sql"
+for name in custom0 dir0 lz4custom tarzst "${newer[@]}"; do
+	script "$MNT/main/dumps/$name" | cmp - "$SCRATCH/script.sql" || fail "$name is another dump"
+done
+
+# Parts of it.
+part() {
+	cmp <("$PG_BIN/pg_restore" -f - "$@" "$MNT"/main/dumps/custom6/latest/dump.pgdump | grep -vE '^\\(un)?restrict ') \
+		<("$PG_BIN/pg_restore" -f - "$@" "$OUT/custom6" | grep -vE '^\\(un)?restrict ')
+}
+assert_ok part -t types -t big
+assert_ok part -n 'odd/Schema. näme'
+grep -E '^[0-9]+; .* (ENCODING|STDSTRINGS|SEARCHPATH|TYPE public mood|TABLE public empty|TABLE DATA public empty)' \
+	"$MNT/main/dumps/custom6/latest/toc.txt" >"$SCRATCH/list"
+assert_ok part -L "$SCRATCH/list"
+fresh
+pg_run "$DATA" pg_restore -t big -d copy "$MNT/main/dumps/dir6/latest/dump.dir"
+assert_eq "$(pg_sql "$DATA" -d copy -c 'SELECT count(*) FROM big')" "${BIG_ROWS:-40000}" 'rows of one table'
 
 # Files that need not change have not.
 for name in plain inserts columns create; do
@@ -177,28 +210,42 @@ for name in custom0 dir6 tar; do
 	assert_ok diff <(pg_restore -l "$OUT/$name" | grep -v '^;') <(grep -v '^;' "$at/toc.txt")
 done
 
-# Tables loaded with \copy compare equal; schema.sql makes what pg_dump -s shows.
-for schema in "$MNT"/main/dumps/{custom6,plain}/latest; do
-	pg_sql "$DATA" -c "DROP DATABASE copy" -c "CREATE DATABASE copy TEMPLATE template0 ENCODING UTF8"
-	pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy -f "$schema/schema.sql" >/dev/null
+# schema.sql makes what pg_dump -s shows; every table loaded with \copy compares equal. File names say the tables' names, and
+# generated columns are in no dump.
+pg_sql "$DATA" -d src -c "SELECT json_build_object('schema', nspname, 'table', relname, 'name', c.oid::regclass::text, 'columns',
+	(SELECT string_agg(quote_ident(attname), ',' ORDER BY attnum) FROM pg_attribute
+	WHERE attrelid = c.oid AND attnum > 0 AND attgenerated = ''))
+	FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' AND relowner <> 0
+	AND nspname !~ '^pg_' AND nspname <> 'information_schema'" >"$SCRATCH/tables.json"
+only_rows() {
+	pg_run "$DATA" pg_dump -aB "$1" | grep -vE '^\\(un)?restrict |setval|^-- '
+}
+only_rows src >"$SCRATCH/rows"
+for name in custom6 plain; do
+	at=$MNT/main/dumps/$name/latest
+	fresh
+	pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy -f "$at/schema.sql" >/dev/null
 	assert_ok diff <(pg_run "$DATA" pg_dump -s src | grep -vE '^\\(un)?restrict ') \
 		<(pg_run "$DATA" pg_dump -s copy | grep -vE '^\\(un)?restrict ')
-	pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy -c "\\copy big from '$schema/tables/public.big.copy'"
-	cols=$(pg_sql "$DATA" -d src -c "SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute
-		WHERE attrelid = 'types'::regclass AND attnum > 0 AND attgenerated = ''")
-	pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy -c "\\copy types ($cols) from '$schema/tables/public.types.copy'"
-	for table in big types; do
-		assert_eq "$(pg_sql "$DATA" -d copy -c "SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM $table t")" \
-			"$(pg_sql "$DATA" -d src -c "SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) FROM $table t")" "$table"
-	done
+	python3 -c 'import json, os, sys, urllib.parse
+tables = {(t["schema"], t["table"]): t for t in map(json.loads, sys.stdin)}
+for dir, _, files in os.walk(sys.argv[1]):
+    for f in files:
+        whole = os.path.relpath(os.path.join(dir, f), sys.argv[1]).replace("./", ".")
+        t = tables.pop(tuple(urllib.parse.unquote(p) for p in whole[:-len(".copy")].split(".", 1)))
+        path = os.path.join(dir, f).replace("\x27", "\x27\x27")
+        print("\\copy %s (%s) from \x27%s\x27" % (t["name"], t["columns"], path))
+assert not tables, tables' "$at/tables" <"$SCRATCH/tables.json" >"$SCRATCH/load.sql"
+	pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy -f "$SCRATCH/load.sql"
+	assert_ok diff <(only_rows copy) "$SCRATCH/rows"
 done
 
-pg_sql "$DATA" -c "DROP DATABASE copy" -c "CREATE DATABASE copy TEMPLATE template0 ENCODING UTF8"
+fresh
 cat "$MNT"/main/dumps/columns/latest/{schema.sql,tables/public.big.sql} |
 	pg_run "$DATA" psql -X -q -v ON_ERROR_STOP=1 -d copy >/dev/null
 assert_ok diff <(pg_run "$DATA" psql -X -d copy -c "COPY big TO stdout") "$SCRATCH/big.copy"
 
-# The thirteen further forms together added less than the first one had: their data is the same chunks.
+# The further forms together added less than the first one had: their data is the same chunks.
 first=$("$PGSTRATA" list -r "$REPO" --json | python3 -c 'import json, sys
 s = [x for x in json.load(sys.stdin)["snapshots"] if x["kind"] == "dump"]
 s.sort(key=lambda x: x["created"] if "created" in x else x["id"])
@@ -207,33 +254,45 @@ print(int(by["custom0"]), int(by["custom6"] + by["dir0"] + by["dir6"] + by["tar"
 read -r one rest <<<"$first"
 [ "$rest" -lt $((one / 10)) ] || fail "six more forms of the same data added $rest bytes to $one"
 
-# Truncated and damaged: refused, with the place, and nothing is published.
+# Refused, and nothing is published.
 count() {
 	"$PGSTRATA" list -r "$REPO" --json | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["snapshots"]))'
 }
 before=$(count)
-for name in custom0 custom6 tar plain plaingz plainzst all; do
-	size=$(stat -c %s "$OUT/$name")
-	for cut in 100 5000 $((size / 2)) $((size - 300)) $((size - 1)); do
-		# What follows the end of plain SQL is only an empty line.
-		case $name-$cut in plain-$((size - 1)) | all-$((size - 1))) continue ;; esac
-		head -c "$cut" "$OUT/$name" >"$SCRATCH/cut"
-		assert_fails 1 'cut' "$PGSTRATA" import dump -q -r "$REPO" --database x "$SCRATCH/cut"
-	done
-done
-for at in 200000 1500000; do
-	cp "$OUT/custom6" "$SCRATCH/bad"
-	printf 'XXXXXXXXXX' | dd of="$SCRATCH/bad" bs=1 seek=$at conv=notrunc status=none
-	assert_fails 1 'damaged' "$PGSTRATA" import dump -q -r "$REPO" "$SCRATCH/bad"
+refused() {
+	assert_fails 1 "$1" "$PGSTRATA" import dump -q -r "$REPO" "${@:2}"
+}
+for name in custom6 tar plain plaingz plainzst all; do
+	head -c $(($(stat -c %s "$OUT/$name") / 2)) "$OUT/$name" >"$SCRATCH/cut"
+	refused 'cut' --database x "$SCRATCH/cut"
 done
 cp -r "$OUT/dir6" "$SCRATCH/dirbad"
 victim=$(find "$SCRATCH/dirbad" -name '*.dat.gz' | sort | tail -n 1)
 rm "$victim"
-assert_fails 1 "is not whole" "$PGSTRATA" import dump -q -r "$REPO" "$SCRATCH/dirbad"
+refused "is not whole" "$SCRATCH/dirbad"
 head -c 100 /dev/urandom >"$SCRATCH/noise"
-assert_fails 1 'is no dump' "$PGSTRATA" import dump -q -r "$REPO" "$SCRATCH/noise"
-assert_fails 1 'say it with --database' "$PGSTRATA" import dump -q -r "$REPO" "$OUT/plain"
-assert_fails 1 'give the directory' "$PGSTRATA" import dump -q -r "$REPO" "$OUT/dir0/toc.dat"
-assert_fails 1 'holds no toc.dat' "$PGSTRATA" import dump -q -r "$REPO" "$SCRATCH"
+refused 'is no dump' "$SCRATCH/noise"
+refused 'say it with --database' "$OUT/plain"
+refused 'give the directory' "$OUT/dir0/toc.dat"
+refused 'holds no toc.dat' "$SCRATCH"
+
+# A signal in the middle of a dump, whatever its format. Out of a pipe, so that it is in the middle for sure.
+interrupted() {
+	local pid status=0
+	mkfifo "$SCRATCH/fifo"
+	"$PGSTRATA" import dump -q -r "$REPO" --database x "$SCRATCH/fifo" 2>"$SCRATCH/stopped" &
+	pid=$!
+	exec {hold}>"$SCRATCH/fifo"
+	head -c 1000000 "$OUT/$1" >&"$hold"
+	kill -TERM "$pid"
+	wait "$pid" || status=$?
+	exec {hold}>&-
+	rm "$SCRATCH/fifo"
+	assert_eq "$status" 1 "status after the signal in $1"
+	assert_match "$(cat "$SCRATCH/stopped")" 'stopped: the dump is not kept' "what is said after the signal in $1"
+}
+for name in custom0 tar plain; do
+	interrupted "$name"
+done
 assert_eq "$(count)" "$before" 'snapshots after what was refused'
 assert_ok "$PGSTRATA" verify -q -r "$REPO"

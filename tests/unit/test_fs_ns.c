@@ -5,108 +5,7 @@
 #include <errno.h>
 
 #include "fs/attr.h"
-#include "fs/fs.h"
-#include "store/ingest.h"
-
-struct world {
-	char *dir;
-	struct store *store;
-	struct fs fs;
-};
-
-static struct meta meta(uint32_t mode)
-{
-	return (struct meta){
-		.mode = mode, .uid = 4242, .gid = 4343, .user = "", .group = "", .mtime = {1000, 5}};
-}
-
-static void put_file(struct ingest *in, const char *path, const void *p, size_t n)
-{
-	struct meta m = meta(0640);
-	struct ingest_file *f;
-
-	ck_assert_int_eq(ingest_open(in, path, &m, &f, NULL), 0);
-	ck_assert_int_eq(ingest_write(f, p, n, NULL), 0);
-	ck_assert_int_eq(ingest_close(f, NULL), 0);
-}
-
-#define FILES 3000
-
-/* A snapshot with a file that has chunks, one that has none, a link, nested directories, and one large directory. */
-static void add_snapshot(struct world *w, const char *cluster, int64_t stop)
-{
-	struct snapshot *snap = snapshot_new();
-	struct ingest *in;
-	struct meta m = meta(0700);
-	uint8_t *big = malloc(300000);
-	uint64_t r = check_seed();
-	char path[64];
-
-	ck_assert_ptr_nonnull(snap);
-	check_rand_fill(&r, big, 300000);
-	ck_assert_int_eq(ingest_new(w->store, cluster, SNAPSHOT_BASE, NULL, &in, NULL), 0);
-	put_file(in, "data/big", big, 300000);
-	put_file(in, "data/deep/er/small", "small", 5);
-	put_file(in, "info.json", "hidden", 6);
-	ck_assert_int_eq(ingest_symlink(in, "data/deep/link", &m, "er/small", NULL), 0);
-	ck_assert_int_eq(ingest_dir(in, "data/empty", &m, NULL), 0);
-	for (int i = 0; i < FILES; i++) {
-		snprintf(path, sizeof(path), "data/many/f%d", i);
-		put_file(in, path, path, strlen(path));
-	}
-	snap->stop = (struct tstamp){stop, 0};
-	ck_assert_int_eq(ingest_publish(in, snap, NULL), 0);
-	ingest_free(in);
-	snapshot_free(snap);
-	free(big);
-}
-
-static struct world *world_new(void)
-{
-	struct world *w = calloc(1, sizeof(*w));
-	const struct fs_options fo = {.threads = 1};
-	char id[STORE_ID_TEXT], *repo = NULL;
-	struct err e = {0};
-
-	ck_assert_ptr_nonnull(w);
-	w->dir = check_tempdir();
-	ck_assert(asprintf(&repo, "%s/repo", w->dir) > 0);
-	ck_assert_int_eq(store_init(repo, NULL, id, &e), 0);
-	ck_assert_int_eq(store_open(repo, &(struct store_options){0}, &w->store, &e), 0);
-	free(repo);
-	ck_assert_int_eq(store_bind_cluster(w->store, "main", "1", &e), 0);
-	add_snapshot(w, "main", 1000000000);
-	ck_assert_int_eq(fs_init(&w->fs, w->store, &fo, &e), 0);
-	return w;
-}
-
-static void world_free(struct world *w)
-{
-	fs_release(&w->fs);
-	store_free(w->store);
-	check_rmtree(w->dir);
-	free(w->dir);
-	free(w);
-}
-
-/* Walks a path as the kernel does, learning each node. */
-static struct node walk(struct world *w, const char *path)
-{
-	char *copy = strdup(path), *save = NULL;
-	struct err e = {0};
-	struct node n, next;
-
-	ck_assert(inode_get(w->fs.inodes, INODE_ROOT, &n));
-	for (char *name = strtok_r(copy, "/", &save); name; name = strtok_r(NULL, "/", &save)) {
-		int r = n.obj->ops->lookup(n.obj, &n, name, &next, &e);
-
-		ck_assert_msg(r == 0, "%s in %s: %s", name, path, e.text);
-		n = next;
-		ck_assert_int_eq(inode_learn(w->fs.inodes, &n, &e), 0);
-	}
-	free(copy);
-	return n;
-}
+#include "tests/unit/ns_fixture.h"
 
 #define DATA "main/backups/2001-09-09T01-46-40Z/data"
 
@@ -161,7 +60,7 @@ static int by_number(const void *a, const void *b)
 
 START_TEST(what_is_listed_is_found_and_numbers_are_unique)
 {
-	struct world *w = world_new();
+	struct world *w = world_new(false);
 	struct node root = walk(w, "");
 	struct collected c = {.w = w, .dir = &root};
 
@@ -178,7 +77,7 @@ END_TEST
 
 START_TEST(numbers_return_after_forgetting)
 {
-	struct world *w = world_new();
+	struct world *w = world_new(false);
 	struct node a = walk(w, DATA "/many/f77"), b;
 
 	inode_forget(w->fs.inodes, a.ino, 1);
@@ -192,7 +91,7 @@ END_TEST
 
 START_TEST(small_files_and_links_do_without_their_directory)
 {
-	struct world *w = world_new();
+	struct world *w = world_new(false);
 	struct node small = walk(w, DATA "/deep/er/small"), link = walk(w, DATA "/deep/link");
 	struct node dir = walk(w, DATA "/deep/er"), f = walk(w, DATA "/many/f1234");
 	char *target, *p;
@@ -220,7 +119,7 @@ START_TEST(paths_are_told_from_numbers)
 	static const char *const paths[] = {"README.txt", "main", "main/backups",
 		"main/backups/2001-09-09T01-46-40Z", "main/backups/2001-09-09T01-46-40Z/info.json", DATA,
 		DATA "/deep/er/small", DATA "/many/f2999"};
-	struct world *w = world_new();
+	struct world *w = world_new(false);
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
 		struct node n = walk(w, paths[i]);
@@ -235,7 +134,7 @@ END_TEST
 
 START_TEST(made_up_files_have_the_size_they_say)
 {
-	struct world *w = world_new();
+	struct world *w = world_new(false);
 	struct node info = walk(w, "main/backups/2001-09-09T01-46-40Z/info.json"),
 		    readme = walk(w, "README.txt");
 	char *p = read_all(&info);
@@ -253,7 +152,7 @@ END_TEST
 
 START_TEST(a_new_snapshot_appears_and_latest_is_another_link)
 {
-	struct world *w = world_new();
+	struct world *w = world_new(false);
 	struct node before = walk(w, "main/backups/latest"), after, found, dir = walk(w, "main/backups");
 
 	add_snapshot(w, "main", 1000000001);
@@ -273,7 +172,7 @@ END_TEST
 
 START_TEST(attributes)
 {
-	struct world *w = world_new();
+	struct world *w = world_new(false);
 	struct node big = walk(w, DATA "/big"), small = walk(w, DATA "/deep/er/small"), dir = walk(w, DATA);
 	struct digest d = digest_of("small", 5);
 	char want[DIGEST_HEX + 2], hex[DIGEST_HEX];

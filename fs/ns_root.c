@@ -14,7 +14,7 @@
 #define FIRST_CLUSTER 1 /* position; README.txt has 0 */
 
 static const char readme[] =
-	"This is a pgstrata repository, mounted read-only. Every PostgreSQL backup in it is a directory, and "
+	"This is a pgstrata repository, mounted. Every PostgreSQL backup in it is a directory, and "
 	"so is\n"
 	"every point in time:\n"
 	"\n"
@@ -26,8 +26,11 @@ static const char readme[] =
 	"    <cluster>/wal/                            the archived WAL\n"
 	"    <cluster>/at/<point in time>/data         a backup that recovers to just then when it is "
 	"started\n"
+	"    <cluster>/open/<name>/data                a branch, which a server runs on (pgstrata open): it "
+	"can be\n"
+	"                                              written, and none of that goes to the repository\n"
 	"\n"
-	"Nothing here can be changed or damaged by reading it.\n"
+	"Nothing here can be damaged by reading it, and nothing but branches can be changed.\n"
 	"\n"
 	"Somebody dropped a table at 14:15? A copy of one second before that, started beside the server:\n"
 	"\n"

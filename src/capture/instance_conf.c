@@ -22,6 +22,7 @@
 
 /* One walk through a file and those that it includes: to read settings, or to take includes out. */
 struct walk {
+	char *root; /* the data directory, without links in its path */
 	struct log *log;
 	struct instance_data *settings; /* NULL: includes are taken out */
 };
@@ -74,19 +75,24 @@ static bool inside(const char *value)
 	return true;
 }
 
-/* The path of what a file includes, NULL: it leads out, or nothing is there. */
-static char *included(const char *from, const char *value, bool want_dir)
+/* The path of what a file includes, NULL: it leads out, also by a link, or nothing is there. */
+static char *included(const struct walk *w, const char *from, const char *value, bool want_dir)
 {
 	const char *slash = strrchr(from, '/');
+	_cleanup_(freep) char *path = NULL, *real = NULL;
+	size_t n = strlen(w->root);
 	struct stat st;
-	char *path;
 
-	if (!inside(value) || asprintf(&path, "%.*s/%s", (int)(slash - from), from, value) < 0)
+	if (!inside(value))
 		return NULL;
-	if (lstat(path, &st) == 0 && (want_dir ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode)))
-		return path;
-	free(path);
-	return NULL;
+	if (asprintf(&path, "%.*s/%s", (int)(slash - from), from, value) < 0)
+		return path = NULL;
+	real = realpath(path, NULL);
+	if (!real || strncmp(real, w->root, n) != 0 || real[n] != '/')
+		return NULL;
+	if (lstat(path, &st) < 0 || !(want_dir ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode)))
+		return NULL;
+	return MOVE(path);
 }
 
 static int is_conf(const struct dirent *de)
@@ -137,7 +143,7 @@ static int walk_include(struct walk *w, const char *path, const struct conf_line
 	bool *ret_keep, struct err *e)
 {
 	bool dir = !strcmp(l->name, "include_dir");
-	_cleanup_(freep) char *to = included(path, l->value, dir);
+	_cleanup_(freep) char *to = included(w, path, l->value, dir);
 
 	*ret_keep = (to && depth < DEPTH_MAX) || is_harmless(path, l);
 	if (!to || !*ret_keep)
@@ -211,13 +217,14 @@ static const char minimal[] = "# The cluster's own postgresql.conf lies outside 
 int instance_conf_contain(const char *data, const struct instance_owner *o, struct log *log, struct err *e)
 {
 	_cleanup_(freep) char *path = io_join(data, "postgresql.conf");
-	struct walk w = {.log = log};
+	_cleanup_(freep) char *root = realpath(data, NULL);
+	struct walk w = {.root = root, .log = log};
 	_cleanup_(closep) int fd = -1;
 	struct stat st;
 	int r;
 
-	if (!path)
-		return err_sys(e, -ENOMEM, "%s", data);
+	if (!root || !path)
+		return err_sys(e, root ? -ENOMEM : -errno, "%s", data);
 	if (lstat(path, &st) == 0 && S_ISREG(st.st_mode))
 		return walk_file(&w, path, 1, e);
 	unlink(path);
@@ -266,8 +273,9 @@ int instance_data_read(const char *data, struct instance_data *ret, struct err *
 {
 	static const char *const files[] = {"postgresql.conf", "postgresql.auto.conf"};
 	struct instance_data d = {0};
-	struct walk w = {.settings = &d};
-	int r = read_control(data, &d.control, e);
+	_cleanup_(freep) char *root = realpath(data, NULL);
+	struct walk w = {.root = root, .settings = &d};
+	int r = root ? read_control(data, &d.control, e) : err_sys(e, -errno, "%s", data);
 
 	for (size_t i = 0; r == 0 && i < 2; i++) {
 		_cleanup_(freep) char *path = io_join(data, files[i]);

@@ -110,6 +110,12 @@ static bool shows(const char *path, const char *dir)
 	return text && getxattr(path, SCRATCH_ATTRIBUTE, text, n + 1) == (ssize_t)n && !memcmp(text, dir, n);
 }
 
+/* The kernel may still know the attributes, so that stat(2) does not tell; this it must ask for. */
+bool branch_place_mount_died(const char *path)
+{
+	return getxattr(path, SCRATCH_ATTRIBUTE, NULL, 0) < 0 && (errno == ENOTCONN || errno == ENOENT);
+}
+
 /* Whoever runs the server gets in: anybody, or whoever mounted, which is us. */
 static bool lets_in(const char *line)
 {
@@ -243,7 +249,13 @@ int branch_place_mount(struct cmd_context *c, const struct branch_place *p, cons
 			*ret = MOVE(path);
 			return 0;
 		}
-		r = mountpoint_unmount(path, e); /* its daemon died */
+		r = mountpoint_unmount(path, e);
+		if (r == -EBUSY)
+			return err_set(e, r,
+				"the mount on %s died, and servers on it are left: \"pgstrata branches\" "
+				"lists them, "
+				"close them first",
+				path);
 		if (r < 0)
 			return r;
 	}
@@ -259,25 +271,13 @@ int branch_place_mount(struct cmd_context *c, const struct branch_place *p, cons
 
 /* ---- who needs it ---- */
 
-int branch_place_server(
-	const struct branch_place *p, const char *cluster, const char *name, char **ret, struct err *e)
-{
-	_cleanup_(freep) char *path = NULL;
-	int r = branch_path(p->dir, cluster, name, &path, e);
-
-	if (r < 0)
-		return r;
-	*ret = io_join(path, "server");
-	return *ret ? 0 : err_sys(e, -ENOMEM, "%s", path);
-}
-
 int branch_place_record(const struct branch_place *p, const char *cluster, const char *name,
 	struct instance_record *ret, struct err *e)
 {
-	_cleanup_(freep) char *server = NULL;
-	int r = branch_place_server(p, cluster, name, &server, e);
+	_cleanup_(freep) char *home = NULL;
+	int r = branch_path(p->dir, cluster, name, &home, e);
 
-	return r < 0 ? r : instance_record_load(server, ret, e);
+	return r < 0 ? r : instance_record_load(home, ret, e);
 }
 
 static void names_free(char **v, size_t n)

@@ -39,6 +39,8 @@ struct branch_view {
 /* A mount that shows the branches: one that is there, or one of our own, made now. free() its path. */
 int branch_place_mount(struct cmd_context *c, const struct branch_place *p, const struct branch_view *v,
 	char **ret, struct err *e);
+/* Is there a mount whose daemon died, or none any more? Needs no lock. */
+bool branch_place_mount_died(const char *path);
 /* Takes those mounts of our own away that no branch needs. Fine when there is none. */
 int branch_place_tidy(const struct branch_place *p, struct err *e);
 

@@ -17,6 +17,7 @@
 #include "src/base/io.h"
 #include "src/capture/confine.h"
 #include "src/capture/instance_data.h"
+#include "src/cmd/branch_place.h"
 
 #define USUAL_PORT 5432
 #define ANSWER_TRIES 500 /* of 20 ms, after the server said that it takes connections */
@@ -36,7 +37,7 @@ static int save(
 {
 	s->record.stage = stage;
 	s->record.process = process;
-	return instance_record_save(s->server, &s->record, e);
+	return instance_record_save(s->home, &s->record, e);
 }
 
 int branch_server_begin(struct branch_server *s, struct err *e)
@@ -339,8 +340,8 @@ int branch_server_run(struct branch_server *s, struct err *e)
 			s->server, s->record.port, &o, &s->record.socket_dir, &s->record.made_socket_dir, e);
 	r = r ? r : run(s, data, log, &o, e);
 	if (r < 0 && s->record.socket_dir) {
-		instance_record_save(s->server, &s->record, NULL);
-		branch_server_end(s->server, false, NULL);
+		instance_record_save(s->home, &s->record, NULL);
+		branch_server_end(s->home, false, NULL);
 	}
 	return r;
 }
@@ -360,11 +361,11 @@ static void remove_socket_dir(const char *path)
 	rmdir(path);
 }
 
-int branch_server_end(const char *server, bool checkpoint, struct err *e)
+int branch_server_end(const char *home, bool checkpoint, struct err *e)
 {
 	_cleanup_(instance_record_release) struct instance_record rec = {0};
-	_cleanup_(freep) char *file = io_join(server, INSTANCE_RECORD);
-	int r = file ? instance_record_load(server, &rec, e) : err_sys(e, -ENOMEM, "%s", server);
+	_cleanup_(freep) char *file = io_join(home, INSTANCE_RECORD);
+	int r = file ? instance_record_load(home, &rec, e) : err_sys(e, -ENOMEM, "%s", home);
 
 	if (r == -ENOENT || r == -ENOTDIR)
 		return 0;
@@ -380,6 +381,42 @@ int branch_server_end(const char *server, bool checkpoint, struct err *e)
 		remove_socket_dir(rec.socket_dir);
 	r = io_unlink(file);
 	return r < 0 && r != -ENOENT ? err_sys(e, r, "%s", file) : 0;
+}
+
+/* ---- how it is ---- */
+
+const char *branch_server_state(const struct instance_record *r)
+{
+	if (!r)
+		return "closed";
+	if (r->stage != INSTANCE_ALONE && !instance_runs(&r->process))
+		return "crashed";
+	if (*r->mount && branch_place_mount_died(r->mount))
+		return "mount died";
+	switch (r->stage) {
+	case INSTANCE_OPENING:
+		return "opening";
+	case INSTANCE_SERVES:
+		return "running";
+	case INSTANCE_ALONE:
+		break;
+	}
+	return "no server";
+}
+
+int branch_server_check(const char *home, struct err *e)
+{
+	_cleanup_(instance_record_release) struct instance_record rec = {0};
+	int r = instance_record_load(home, &rec, e);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (rec.stage == INSTANCE_OPENING)
+		return err_set(
+			e, -EINVAL, "it was not finished when it was opened: close it, and open it anew");
+	if (!strcmp(branch_server_state(&rec), "running"))
+		return err_set(e, -EBUSY, "its server runs, as process %d", (int)rec.process.pid);
+	return 0;
 }
 
 static void put_keyword(struct buf *b, const char *name, const char *value)

@@ -15,6 +15,7 @@
 struct branch_server {
 	/* What is wanted. */
 	const char *tree;    /* the branch in its mount: data/ and tablespaces/ are below */
+	const char *home;    /* the branch's own directory, where what is kept of the server goes */
 	const char *server;  /* its server/, which is made */
 	const char *mount;   /* where the branch and the WAL are seen */
 	const char *cluster; /* whose */
@@ -45,9 +46,15 @@ int branch_server_run(struct branch_server *s, struct err *e);
 int branch_server_leave(struct branch_server *s, struct err *e);
 void branch_server_release(struct branch_server *s);
 
-/* Ends the server that is kept in `server`, with a checkpoint or at once, and forgets it. -EBUSY: another process opens the
- * branch just now. Fine when there is none. */
-int branch_server_end(const char *server, bool checkpoint, struct err *e);
+/* Ends the server of the branch whose directory is `home`, with a checkpoint or at once, and forgets it. -EBUSY: another
+ * process opens the branch just now. Fine when there is none. */
+int branch_server_end(const char *home, bool checkpoint, struct err *e);
+/* 0: the server of that branch is not running, or not any more what it should be, as its mount died. -EBUSY: it runs. -EINVAL:
+ * the branch was never finished. */
+int branch_server_check(const char *home, struct err *e);
+/* "running", "opening", "no server", "closed" (kept without a server), "crashed": its process is gone, or "mount died".
+ * NULL: nothing is kept. */
+const char *branch_server_state(const struct instance_record *r);
 
 /* "host=… port=… user=… dbname=…" as libpq reads it. free() it; NULL without memory. */
 char *branch_server_conninfo(const struct instance_record *r);

@@ -22,22 +22,6 @@ struct listing {
 	struct tstamp now;
 };
 
-/* "running", "opening", "no server", "closed" (kept without a server), or "crashed": its process is gone. */
-static const char *state_of(const struct instance_record *rec, bool has_record)
-{
-	if (!has_record)
-		return "closed";
-	switch (rec->stage) {
-	case INSTANCE_ALONE:
-		return "no server";
-	case INSTANCE_OPENING:
-		return instance_runs(&rec->process) ? "opening" : "crashed";
-	case INSTANCE_SERVES:
-		return instance_runs(&rec->process) ? "running" : "crashed";
-	}
-	return "crashed";
-}
-
 static int add_json(struct listing *l, const struct branch_spec *s, const char *state, uint64_t bytes,
 	const char *conninfo, const struct instance_record *rec)
 {
@@ -94,7 +78,7 @@ static int add_branch(struct listing *l, const char *cluster, const char *name, 
 	has_record = r == 0;
 	if (r < 0 && r != -ENOENT)
 		return r;
-	state = state_of(&rec, has_record);
+	state = branch_server_state(has_record ? &rec : NULL);
 	if (!strcmp(state, "running") && *rec.user)
 		conninfo = branch_server_conninfo(&rec);
 	if (!l->array) {
@@ -189,7 +173,7 @@ int cmd_branches(struct cmd_context *c, int argc, char **argv)
 		.about = "Lists the branches of the repository on this machine, of all clusters or of the "
 			 "one that -c\n"
 			 "names: running, opening, closed (kept by \"close --keep\"), without a server, or "
-			 "crashed.\n"
+			 "crashed, mount died.\n"
 			 "A crashed or closed one is started again by \"open --resume NAME\", removed by "
 			 "\"close "
 			 "NAME\".",

@@ -34,6 +34,7 @@ void opened_release(struct opened *o)
 	free(o->backup);
 	free(o->target);
 	free(o->tree);
+	free((char *)o->server.home);
 	free((char *)o->server.server);
 	free((char *)o->server.mount);
 	free((char *)o->server.bindir);
@@ -127,11 +128,18 @@ static int choose_backup(struct cmd_context *c, struct store *s, const char *id,
 static int choose_branch(struct cmd_context *c, struct store *s, const char *name, const char *run_as,
 	struct opened *o, unsigned *ret_major, struct err *e)
 {
+	_cleanup_(freep) char *home = NULL;
 	struct branch_spec spec;
 	int r = branch_load(o->place.dir, c->cluster, name, &spec, e);
 
 	if (r < 0)
 		return r;
+	r = branch_path(o->place.dir, c->cluster, name, &home, e);
+	r = r ? r : branch_server_check(home, e);
+	if (r < 0) {
+		branch_spec_release(&spec);
+		return err_wrap(e, r, "branch %s", name);
+	}
 	r = choose_backup(c, s, spec.backup, run_as, o, ret_major, e);
 	o->server.durable = spec.durable;
 	o->target = MOVE(spec.target);
@@ -203,15 +211,20 @@ static int prepare_place(struct cmd_context *c, const struct open_wish *w, struc
 {
 	_cleanup_(closep) int lock = branch_place_lock(&o->place, e);
 	const struct branch_view view = {c->cluster, o->backup, o->uid, o->gid};
-	char *server = NULL, *mount = NULL;
+	char *home = NULL, *mount = NULL;
 	int r = lock < 0 ? lock : 0;
 
 	if (r == 0 && !w->resume)
 		r = create(c, w, o, e);
-	r = r ? r : branch_place_server(&o->place, c->cluster, o->name, &server, e);
-	o->server.server = server;
-	if (r == 0 && w->resume)
-		r = branch_server_end(server, false, e);
+	r = r ? r : branch_path(o->place.dir, c->cluster, o->name, &home, e);
+	if (r < 0)
+		return r;
+	o->server.home = home;
+	o->server.server = io_join(home, "server");
+	if (!o->server.server)
+		return err_sys(e, -ENOMEM, "%s", home);
+	if (w->resume)
+		r = branch_server_end(home, false, e);
 	r = r ? r : branch_server_begin(&o->server, e);
 	r = r ? r : branch_place_mount(c, &o->place, &view, &mount, e);
 	o->server.mount = mount;
@@ -281,9 +294,7 @@ static int keep_log(const struct opened *o, int r, struct err *e)
 /* Does the mount answer? When it does not, that is what is wrong, whatever else was said. */
 static int blame_mount(const struct opened *o, int r, struct err *e)
 {
-	struct stat st;
-
-	if (r == -EINTR || !o->server.mount || stat(o->server.mount, &st) == 0 || errno != ENOTCONN)
+	if (r == -EINTR || !o->server.mount || !branch_place_mount_died(o->server.mount))
 		return r;
 	return err_wrap(e, r, "the mount on %s died (its log: %s/.log)", o->server.mount, o->place.dir);
 }
@@ -326,7 +337,7 @@ int opened_run(struct cmd_context *c, struct store *s, const struct open_wish *w
 int opened_close(
 	const struct branch_place *p, const char *cluster, const char *name, bool keep, struct err *e)
 {
-	_cleanup_(freep) char *server = NULL;
+	_cleanup_(freep) char *home = NULL;
 	_cleanup_(closep) int lock = -1;
 	struct branch_spec spec;
 	int r = branch_load(p->dir, cluster, name, &spec, e), tidied;
@@ -334,8 +345,8 @@ int opened_close(
 	if (r < 0)
 		return r;
 	branch_spec_release(&spec);
-	r = branch_place_server(p, cluster, name, &server, e);
-	r = r ? r : branch_server_end(server, keep, e);
+	r = branch_path(p->dir, cluster, name, &home, e);
+	r = r ? r : branch_server_end(home, keep, e);
 	if (r < 0)
 		return r;
 	lock = branch_place_lock(p, e);

@@ -104,6 +104,8 @@ assert_fails 1 'there is a branch "second"' "$PGSTRATA" open --target latest --n
 assert_ok "$PGSTRATA" close second
 assert_eq "$(sql "$conn" "$count")" '10|f' 'rows of the first one, when the second one is closed'
 
+assert_fails 1 'its server runs' "$PGSTRATA" open -q --resume name-before
+
 # Killed, and started again: what was committed is there.
 pid=$(sql "$conn" "SELECT pg_backend_pid()" >/dev/null && head -n 1 "$(field mount)/main/open/name-before/data/postmaster.pid")
 kill -KILL "$pid"
@@ -123,8 +125,9 @@ assert_ok "$PGSTRATA" close name-before
 nothing_left 'close'
 
 assert_eq "$("$PGSTRATA" open -t "$moment" --read-only -q -e "psql -XAtc '$count'")" '1002|t' 'rows at the time'
-assert_eq "$("$PGSTRATA" open -b "$backup" -q -e "psql -XAtc '$count'")" '1000|f' 'rows of the backup'
-assert_eq "$("$PGSTRATA" open -b latest --read-only -q -e "psql -XAtc '$count'")" '1000|t' 'rows of the backup'
+status=0
+got=$("$PGSTRATA" open -b "$backup" -q -e "psql -XAtc '$count'; exit 7") || status=$?
+assert_eq "$got $status" '1000|f 7' 'rows of the backup, and the status of the command'
 assert_eq "$("$PGSTRATA" open --read-only -q -e "psql -XAtc 'SELECT * FROM other' -c 'SELECT pg_is_in_recovery()'")" t latest
 nothing_left '--exec'
 
@@ -136,7 +139,7 @@ nothing_left 'the rescue'
 
 # ---- without a server ---------------------------------------------------------------------------------------------------
 
-tree=$("$PGSTRATA" open --no-start -n files --max-size 64M)
+tree=$("$PGSTRATA" open -q --no-start -n files --max-size 64M)
 assert_ok test -e "$tree/data/recovery.signal"
 assert_eq "$(stat -c %U "$tree/data")" postgres 'owner of a branch of a copy that root made'
 assert_eq "$(field state)" 'no server' 'state'
@@ -152,7 +155,6 @@ assert_fails 1 'cannot be run' "$PGSTRATA" open --bindir "$SCRATCH"
 assert_fails 1 'no branch "none"' "$PGSTRATA" close none
 assert_fails 1 'no branch "none"' "$PGSTRATA" open --resume none
 assert_fails 1 'role "nobody-here"' "$PGSTRATA" open -q -U nobody-here
-assert_fails 7 '' "$PGSTRATA" open -q -e 'exit 7'
 nothing_left 'errors'
 
 # Somebody has the port.
@@ -173,9 +175,19 @@ done
 assert_fails 1 'is taken: choose another one' "$PGSTRATA" open -q --port "$(cat "$SCRATCH/number")"
 exec 9>&-
 wait "$holder"
-conn=$("$PGSTRATA" open -q -n net --port "$(cat "$SCRATCH/number")")
+# Free again; the server takes nobody there without a password.
+conn=$("$PGSTRATA" open -q -n orphan --port "$(cat "$SCRATCH/number")")
 assert_fails 2 'password|authentication' "$PG_BIN/psql" -w -h 127.0.0.1 -p "$(cat "$SCRATCH/number")" -U postgres -c ''
-assert_ok "$PGSTRATA" close net
+
+# The mount dies under a running server: what is left can be closed.
+kill -KILL "$(mount_pid "$(field mount)")"
+for ((i = 0; i < 600; i++)); do
+	[ "$(field state)" != running ] || break
+	sleep 0.05
+done
+assert_match "$(field state)" 'mount died|crashed' 'state without a mount'
+assert_ok "$PGSTRATA" close orphan
+nothing_left 'a mount that died'
 
 # A server of another version, and one that never gets ready and is waited for until a signal comes.
 mkdir "$SCRATCH/bin"
@@ -204,12 +216,6 @@ sed -i '2i [ "$1" != --version ] || { echo "postgres (PostgreSQL) 15.1"; exit; }
 chmod 755 "$SCRATCH/lies/postgres"
 assert_fails 1 "it is broken.*log is at the end of $BRANCHES" "$PGSTRATA" open -q --bindir "$SCRATCH/lies"
 nothing_left 'a server that ends'
-
-# The mount dies under a running server: what is left can be closed.
-conn=$("$PGSTRATA" open -q -n orphan)
-kill -KILL "$(mount_pid "$(field mount)")"
-assert_ok "$PGSTRATA" close orphan
-nothing_left 'a mount that died'
 
 # ---- nothing outside is written -----------------------------------------------------------------------------------------
 

@@ -462,7 +462,7 @@ static void driver_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	}
 	r = n.obj->ops->open(n.obj, &n, &f, &e);
 	if (r >= 0)
-		r = handle_new(fs->handles, &n, f, &h);
+		r = handle_new(fs->handles, &n, f, fuse_req_ctx(req)->pid, &h);
 	if (r < 0) {
 		reply_failed(req, &n, r, &e);
 		return;

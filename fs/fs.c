@@ -12,7 +12,8 @@
 
 int fs_init(struct fs *fs, struct store *s, const struct fs_options *o, struct err *e)
 {
-	struct handle_options ho = {.threads = o->threads, .cache_bytes = o->cache_bytes};
+	struct handle_options ho = {
+		.threads = o->threads, .cache_bytes = o->cache_bytes, .mountpoint = o->mountpoint};
 	struct node root;
 	int r;
 

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "fs/follow.h"
 #include "fs/ns_branch.h"
 #include "fs/readahead.h"
 #include "src/base/pool.h"
@@ -28,12 +29,16 @@ struct handle {
 	atomic_uint refs;
 	pthread_mutex_t lock; /* rank: leaf; guards all below */
 	struct readahead ra;
-	bool followed; /* the next file is being read ahead, or was */
+	uint64_t asked; /* bytes, counted where there is a next file */
+	/* Both are fixed when it is opened. */
+	bool own;   /* opened by ourselves, for the kernel's sake: nothing is read ahead for it */
+	bool given; /* the kernel has its bytes, so its reader may not be heard of */
 };
 
 struct handles {
 	struct pool *pool;
-	uint64_t limit;	      /* of one file's window */
+	uint64_t limit; /* of one file's window */
+	struct follow follow;
 	pthread_mutex_t lock; /* rank: leaf; guards the list */
 	struct handle list;   /* head: only prev and next are used */
 };
@@ -57,14 +62,21 @@ int handles_new(const struct handle_options *o, struct handles **ret)
 	hs->list.prev = hs->list.next = &hs->list;
 	/* Several readers at once must not push each other's chunks out before they are used. */
 	hs->limit = (o->cache_bytes ? o->cache_bytes : DEFAULT_CACHE) / 8;
+	follow_init(&hs->follow, o->mountpoint, (size_t)hs->limit * 2);
 	r = pool_new(threads, QUEUE, &hs->pool);
 	if (r < 0) {
+		follow_release(&hs->follow);
 		pthread_mutex_destroy(&hs->lock);
 		free(hs);
 		return r;
 	}
 	*ret = hs;
 	return 0;
+}
+
+void handles_set_request(struct handles *hs, size_t bytes)
+{
+	atomic_store(&hs->follow.request, bytes);
 }
 
 bool handles_try_submit(struct handles *hs, pool_fn *fn, void *arg)
@@ -91,13 +103,24 @@ void handle_drop(struct handle *h)
 	free(h);
 }
 
+/* The client's reference is given up. */
+static void take_out(struct handle *h)
+{
+	pthread_mutex_lock(&h->all->lock);
+	h->prev->next = h->next;
+	h->next->prev = h->prev;
+	pthread_mutex_unlock(&h->all->lock);
+	handle_drop(h);
+}
+
 void handles_free(struct handles *hs)
 {
 	if (!hs)
 		return;
 	pool_free(hs->pool);
 	while (hs->list.next != &hs->list)
-		handle_close(hs->list.next);
+		take_out(hs->list.next);
+	follow_release(&hs->follow);
 	pthread_mutex_destroy(&hs->lock);
 	free(hs);
 }
@@ -125,7 +148,7 @@ static struct handle *add(struct handles *hs, const struct node *n, struct file 
 	return h;
 }
 
-int handle_new(struct handles *hs, const struct node *n, struct file *f, struct handle **ret)
+int handle_new(struct handles *hs, const struct node *n, struct file *f, pid_t thread, struct handle **ret)
 {
 	struct handle *h = add(hs, n, f, NULL);
 
@@ -133,6 +156,8 @@ int handle_new(struct handles *hs, const struct node *n, struct file *f, struct 
 		file_free(f);
 		return -ENOMEM;
 	}
+	h->own = follow_is_self(&hs->follow, thread);
+	h->given = !h->own && n->obj->ops->next && follow_took(&hs->follow, n->ino);
 	*ret = h;
 	return 0;
 }
@@ -150,13 +175,44 @@ int handle_new_branch(struct handles *hs, const struct node *n, struct branch_op
 	return 0;
 }
 
+static bool submit(struct handle *h, pool_fn *job, void *arg)
+{
+	handle_hold(h);
+	if (pool_try_submit(h->all->pool, job, arg))
+		return true;
+	handle_drop(h);
+	return false;
+}
+
+static void follow(void *arg, unsigned worker)
+{
+	struct handle *h = arg;
+
+	(void)worker;
+	follow_run(&h->all->follow, &h->node);
+	handle_drop(h);
+}
+
+/* Has the client read it to its end, so that it is going to read the next one? */
+static bool wants_next(struct handle *h)
+{
+	bool yes;
+
+	if (h->own || h->branch || !h->node.obj->ops->next)
+		return false;
+	pthread_mutex_lock(&h->lock);
+	/* Requests come out of order, but the kernel asks for nothing twice. */
+	yes = h->given || h->asked >= h->node.size;
+	pthread_mutex_unlock(&h->lock);
+	return yes;
+}
+
 void handle_close(struct handle *h)
 {
-	pthread_mutex_lock(&h->all->lock);
-	h->prev->next = h->next;
-	h->next->prev = h->prev;
-	pthread_mutex_unlock(&h->all->lock);
-	handle_drop(h);
+	/* Not earlier: who still reads this one wants the processors. */
+	if (wants_next(h))
+		submit(h, follow, h);
+	take_out(h);
 }
 
 struct file *handle_file(const struct handle *h)
@@ -186,48 +242,17 @@ static void fetch(void *arg, unsigned worker)
 	free(p);
 }
 
-/* Decodes the file that comes after this one, as much of it as fits into the cache beside other things. */
-static void fetch_next(void *arg, unsigned worker)
-{
-	struct handle *h = arg;
-	struct ns_object *o = h->node.obj;
-	struct file *f;
-
-	(void)worker;
-	if (o->ops->next(o, &h->node, &f, NULL) >= 0) {
-		file_prefetch(f, 0, h->all->limit * 2);
-		file_free(f);
-	}
-	handle_drop(h);
-}
-
-/* True once: when all of h is being read ahead. */
-static bool wants_next(struct handle *h)
-{
-	bool yes;
-
-	if (!h->node.obj->ops->next)
-		return false;
-	pthread_mutex_lock(&h->lock);
-	yes = !h->followed && h->ra.window && h->ra.ahead >= h->node.size;
-	h->followed |= yes;
-	pthread_mutex_unlock(&h->lock);
-	return yes;
-}
-
-static bool submit(struct handle *h, pool_fn *job, void *arg)
-{
-	handle_hold(h);
-	if (pool_try_submit(h->all->pool, job, arg))
-		return true;
-	handle_drop(h);
-	return false;
-}
-
 void handle_note_read(struct handle *h, uint64_t off, size_t n)
 {
 	struct span s, advise;
 
+	if (h->own)
+		return;
+	if (h->node.obj->ops->next) {
+		pthread_mutex_lock(&h->lock);
+		h->asked += n;
+		pthread_mutex_unlock(&h->lock);
+	}
 	/* One chunk or none beyond it: the reader has it decoded by the time a thread is awake. */
 	if (h->node.flags & NODE_INLINED || h->node.size <= file_chunk_size(h->file))
 		return;
@@ -253,6 +278,4 @@ void handle_note_read(struct handle *h, uint64_t off, size_t n)
 		s.off += len;
 		s.len -= len;
 	}
-	if (wants_next(h))
-		submit(h, fetch_next, h);
 }

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "fs/branch.h"
 #include "fs/node.h"
@@ -16,6 +17,8 @@ struct handles;
 struct handle_options {
 	unsigned threads;   /* that read ahead; 0: all processors */
 	size_t cache_bytes; /* where it goes: readahead stays well below; 0: the store's default */
+	const char
+		*mountpoint; /* through which files are given to the kernel (fs/follow.h); NULL: none are */
 };
 
 int handles_new(const struct handle_options *o, struct handles **ret); /* -ENOMEM, -EAGAIN */
@@ -23,11 +26,14 @@ int handles_new(const struct handle_options *o, struct handles **ret); /* -ENOME
  * on NULL. */
 void handles_free(struct handles *hs);
 
+/* The kernel reads ahead so much at once in this mount. */
+void handles_set_request(struct handles *hs, size_t bytes);
+
 /* Gives a short piece of work to the threads that read ahead; false when they have enough. */
 bool handles_try_submit(struct handles *hs, pool_fn *fn, void *arg);
 
-/* Takes f over, also when it fails (-ENOMEM). */
-int handle_new(struct handles *hs, const struct node *n, struct file *f, struct handle **ret);
+/* Takes f over, also when it fails (-ENOMEM). thread: who opens it, as the kernel tells; 0: not known. */
+int handle_new(struct handles *hs, const struct node *n, struct file *f, pid_t thread, struct handle **ret);
 /* The same for a file of a branch (ns_branch_enter), from which nothing is read ahead here. */
 int handle_new_branch(struct handles *hs, const struct node *n, struct branch_open *o, struct handle **ret);
 /* The client closed it. What is being read ahead, or still held, may finish later. */

@@ -20,11 +20,14 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "src/base/clean.h"
 #include "src/base/io.h"
 
+#define BUSY_TRIES 25
+#define BUSY_PAUSE_MS 20
 #define DAEMON_WAIT_MS 30000
 #define PID_ATTRIBUTE "user.pgstrata.pid" /* of the mount's root: fs/attr.c */
 
@@ -255,8 +258,16 @@ static int call_fusermount(const char *path, struct err *e)
 		e, strstr(said, "busy") ? -EBUSY : -EPERM, "%s", said[0] ? said : "fusermount3 failed");
 }
 
+static int unmount(const char *path, struct err *e)
+{
+	if (geteuid() != 0)
+		return call_fusermount(path, e);
+	return umount2(path, UMOUNT_NOFOLLOW) < 0 ? err_sys(e, -errno, "unmounting %s", path) : 0;
+}
+
 int mountpoint_unmount(const char *path, struct err *e)
 {
+	const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000};
 	_cleanup_(closep) int daemon = -1;
 	struct mountpoint m;
 	struct pollfd p;
@@ -273,10 +284,12 @@ int mountpoint_unmount(const char *path, struct err *e)
 	if (!ours)
 		return r;
 	daemon = daemon_of(path);
-	if (geteuid() == 0)
-		r = umount2(path, UMOUNT_NOFOLLOW) < 0 ? err_sys(e, -errno, "unmounting %s", path) : 0;
-	else
-		r = call_fusermount(path, e);
+	/* The daemon itself uses the mount for moments (fs/follow.h). */
+	r = unmount(path, e);
+	for (int i = 0; r == -EBUSY && i < BUSY_TRIES; i++) {
+		nanosleep(&pause, NULL);
+		r = unmount(path, e);
+	}
 	if (r == -EBUSY)
 		return err_set(e, r,
 			"%s is in use: \"fuser -vm %s\" shows by whom (a shell whose directory it is counts)",

@@ -50,9 +50,9 @@ struct ns_ops {
 	int (*target)(struct ns_object *o, const struct node *n, char **ret, struct err *e);
 	/* A file's content; file_free it. NULL where there is none. */
 	int (*open)(struct ns_object *o, const struct node *n, struct file **ret, struct err *e);
-	/* The content of the file that whoever has read n to its end is going to read next, as far as that can be
-	 * told; -ENOENT. NULL where it never can. */
-	int (*next)(struct ns_object *o, const struct node *n, struct file **ret, struct err *e);
+	/* The file that whoever has read n to its end is going to read next, as far as that can be told; -ENOENT.
+	 * NULL where it never can. */
+	int (*next)(struct ns_object *o, const struct node *n, struct node *ret, struct err *e);
 	/* The path of n in the mount, without a leading slash, as far as it can be told: for log lines, so it
 	 * may be slow. free() it; NULL without memory. */
 	char *(*path)(struct ns_object *o, const struct node *n);

@@ -622,7 +622,7 @@ static int open_file(struct ns_object *o, const struct node *n, struct file **re
 }
 
 /* The next segment: recovery asks for one after the other. */
-static int open_next(struct ns_object *o, const struct node *n, struct file **ret, struct err *e)
+static int next_file(struct ns_object *o, const struct node *n, struct node *ret, struct err *e)
 {
 	struct ns_wal *w = (struct ns_wal *)o;
 	char name[WAL_FILE_NAME_MAX + 1];
@@ -633,8 +633,7 @@ static int open_next(struct ns_object *o, const struct node *n, struct file **re
 	if (n->size > UINT32_MAX || !wal_name_parse(name, strlen(name), (uint32_t)n->size, &tli, &segno))
 		return err_set(e, -ENOENT, "%s is no segment", name);
 	segno.v++;
-	wal_name(tli, segno, (uint32_t)n->size, name);
-	return wal_open(o->fs->store, w->cluster, name, ret, e);
+	return lookup(o, n, wal_name(tli, segno, (uint32_t)n->size, name), ret, e);
 }
 
 static char *path(struct ns_object *o, const struct node *n)
@@ -669,7 +668,7 @@ static const struct ns_ops wal_ops = {
 	.list = list,
 	.refresh = refresh,
 	.open = open_file,
-	.next = open_next,
+	.next = next_file,
 	.path = path,
 	.free = wal_free,
 };

@@ -20,6 +20,7 @@
 #include "fs/branch_dir.h"
 #include "fs/driver.h"
 #include "fs/fs.h"
+#include "fs/handle.h"
 #include "fs/mount.h"
 #include "fs/mountpoint.h"
 #include "src/base/buf.h"
@@ -88,7 +89,7 @@ static struct fuse_session *session_new(struct fs *fs, const struct mount_option
 
 /* With the kernel's default of 128 KiB a sequential reader makes eight times the requests. The setting is the
  * administrator's; an ordinary user's mount does without. */
-static void widen_readahead(const char *mountpoint)
+static void widen_readahead(struct fs *fs, const char *mountpoint)
 {
 	struct mountpoint m;
 	char path[80];
@@ -102,10 +103,12 @@ static void widen_readahead(const char *mountpoint)
 	if (!f)
 		return;
 	fprintf(f, "%d\n", READAHEAD_KB);
-	fclose(f);
+	if (fclose(f) == 0)
+		handles_set_request(fs->handles, (size_t)READAHEAD_KB << 10);
 }
 
 struct greeter {
+	struct fs *fs;
 	const struct mount_options *o;
 	mount_ready_fn *ready;
 	void *arg;
@@ -120,7 +123,7 @@ static void *greet(void *arg)
 
 	if (stat(g->o->mountpoint, &st) < 0)
 		return NULL; /* ended before it began */
-	widen_readahead(g->o->mountpoint);
+	widen_readahead(g->fs, g->o->mountpoint);
 	g->ready(g->arg);
 	return NULL;
 }
@@ -177,9 +180,9 @@ int mount_run(struct store *s, const struct mount_options *o, mount_ready_fn *re
 		.cache_bytes = o->cache_bytes,
 		.max_bytes = o->max_bytes,
 	};
-	struct greeter g = {o, ready, arg};
-	struct fuse_session *se;
 	struct fs fs;
+	struct greeter g = {&fs, o, ready, arg};
+	struct fuse_session *se;
 	int r = o->scratch ? branch_scratch(o->scratch, store_id(s), &scratch, e) : 0;
 
 	fo.scratch = scratch;

@@ -81,6 +81,31 @@ pg_stop "$SCRATCH/copy"
 "$PGSTRATA" archive-push -r "$REPO" "$SCRATCH/copy/pg_wal/00000002.history"
 assert_ok cmp "$SCRATCH/copy/pg_wal/00000002.history" "$WAL/00000002.history"
 
+# ---- a segment that was read brings the next one into memory ------------------------------------------------------------
+
+# sent BYTES: waits until the daemon has written as many since the mount.
+sent() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		[ "$(awk '/^wchar/ { print $2 }' "/proc/$pid/io")" -lt "$1" ] || return 0
+		sleep 0.1
+	done
+	fail "the daemon has not sent $1 bytes: $(cat "/proc/$pid/io")"
+}
+mount_stop "$MNT"
+mount_start "$REPO" "$MNT" -o allow_other
+pid=$(mount_pid "$MNT")
+mapfile -t segments < <(grep -x '[0-9A-F]*' "$SCRATCH/names" | head -n 5)
+assert_eq "${#segments[@]}" 5 'segments'
+for ((n = 0; n < 5; n++)); do
+	assert_ok cp "$WAL/${segments[n]}" "$SCRATCH/segment"
+	object=$DATA/pg_wal/${segments[n]}
+	[ ! -e "$object" ] || assert_ok cmp "$object" "$SCRATCH/segment"
+	# Each is sent once, and ahead of who asks for it.
+	[ "$n" = 4 ] || sent $(((n + 2) * 16777216))
+done
+[ "$(awk '/^wchar/ { print $2 }' "/proc/$pid/io")" -lt $((7 * 16777216)) ] || fail 'segments are sent twice'
+
 # ---- a new segment is there when archive-push returns ----------------------------------------------------------------
 
 pg_sql "$DATA" -c "ALTER SYSTEM SET archive_command = ''" -c 'SELECT pg_reload_conf()' >/dev/null

@@ -322,19 +322,19 @@ END_TEST
 
 START_TEST(the_next_segment)
 {
-	struct node n;
-	struct file *f;
+	struct node n, next, same;
 
 	archive("000000010000000000000FFF", MIB);
 	archive("000000010000000100000000", MIB);
 	archive("00000002.history", 100);
 	look_up(&dir, "000000010000000000000FFF", &n);
-	fx_ok(n.obj->ops->next(n.obj, &n, &f, &why), &why);
-	file_free(f);
-	look_up(&dir, "000000010000000100000000", &n);
-	ck_assert_int_eq(n.obj->ops->next(n.obj, &n, &f, &why), -ENOENT);
+	fx_ok(n.obj->ops->next(n.obj, &n, &next, &why), &why);
+	look_up(&dir, "000000010000000100000000", &same);
+	ck_assert_uint_eq(next.ino, same.ino);
+	ck_assert_uint_eq(next.size, MIB);
+	ck_assert_int_eq(n.obj->ops->next(n.obj, &same, &next, &why), -ENOENT);
 	look_up(&dir, "00000002.history", &n);
-	ck_assert_int_eq(n.obj->ops->next(n.obj, &n, &f, &why), -ENOENT);
+	ck_assert_int_eq(n.obj->ops->next(n.obj, &n, &next, &why), -ENOENT);
 }
 END_TEST
 

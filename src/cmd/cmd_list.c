@@ -17,7 +17,7 @@ static const char *property_text(const struct snapshot *s, const char *key)
 	return p && p->type == PROPERTY_TEXT ? p->text : "-";
 }
 
-static const bool right[] = {false, false, false, false, false, true, true, true, false};
+static const bool right[] = {false, false, false, false, false, false, true, true, true, false};
 
 static void add_row(struct table *t, const struct snapshot *s)
 {
@@ -26,6 +26,7 @@ static void add_row(struct table *t, const struct snapshot *s)
 	snprintf(files, sizeof(files), "%llu", (unsigned long long)s->files);
 	table_add(t, s->cluster);
 	table_add(t, snapshot_kind_name(s->kind));
+	table_add(t, property_text(s, "database"));
 	table_add(t, s->id);
 	table_add(t, tstamp_rfc3339(s->stop, stop));
 	table_add(t, property_text(s, "pg_version"));
@@ -68,7 +69,7 @@ static int print_list(
 static void add_heading(struct table *t)
 {
 	static const char *const names[] = {
-		"cluster", "kind", "id", "end", "version", "files", "size", "added", "tags"};
+		"cluster", "kind", "database", "id", "end", "version", "files", "size", "added", "tags"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		table_add(t, names[i]);

@@ -20,6 +20,9 @@ void table_add(struct table *t, const char *text)
 	}
 	t->cells = cells;
 	cells[t->n] = strdup(text);
+	/* A database can be called anything; a row is a line. */
+	for (char *p = cells[t->n]; p && *p; p++)
+		*p = (unsigned char)*p < 0x20 || *p == 0x7f ? ' ' : *p;
 	if (!cells[t->n])
 		t->bad = true;
 	else

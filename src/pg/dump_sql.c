@@ -439,7 +439,7 @@ static int maybe_insert(struct dump_sql *s, uint8_t c, struct err *e)
 	buf_put_u8(&s->held, c);
 	if (s->held.bad)
 		return err_sys(e, -ENOMEM, "reading SQL");
-	if (n <= INSERT_LEN ? c != (uint8_t)INSERT[n - 1] : n > INSERT_HELD_MAX)
+	if (n <= INSERT_LEN ? c != (uint8_t)INSERT[n - 1] : n > INSERT_HELD_MAX || !s->statement.len)
 		return no_insert(s, e);
 	/* A name with a space in it is not at its end. */
 	if (n <= INSERT_LEN || s->state != SQL_PLAIN || !is_space(c))

@@ -111,6 +111,8 @@ assert_fails 2 'for dumps' out --kind base --database custom latest "$OUT/new"
 assert_fails 2 'for base backups' out --kind dump --map 1=/x latest "$OUT/new"
 assert_eq "$(find "$OUT" -type f -exec sha256sum {} + | sort | sha256sum)" "$before" 'what was there'
 
+assert_match "$("$PGSTRATA" list -r "$REPO" | grep -F "${id[inserts]}")" ' inserts ' 'database in the list'
+
 # Formats are no difference.
 differ() {
 	"$PGSTRATA" diff -q -r "$REPO" "${id[$1]}" "${id[$2]}" "${@:3}"

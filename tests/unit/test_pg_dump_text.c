@@ -179,6 +179,7 @@ static const struct {
 		"[COPY s.t (a) FROM stdin;\n]{s|t}<INSERT INTO s.t VALUES (1);\n>[\\.\n](s|t)<INSERT INTO "
 		"s.t VALUES (1);\n>",
 		true},
+	{"INSERT INTO s.t;;", "[INSERT INTO s.t;;]", true},
 	/* What is no command of its own. */
 	{"CREATE RULE r AS ON INSERT TO s.t DO INSTEAD (\nINSERT INTO s.u VALUES (1);\nINSERT INTO s.v "
 	 "VALUES (1);\n);\n",

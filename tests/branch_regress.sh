@@ -1,0 +1,62 @@
+#!/bin/bash
+# PostgreSQL's own regression tests (`make installcheck` of the Debian source package of the version that is installed) against a
+# server that runs on a branch. Long: `tools/soak regress`. PLAIN=1: on a plain directory, for comparison.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/branch_lib.sh"
+
+need_root
+pkg_install_postgres
+pkg_install postgresql-server-dev-15 gcc libc6-dev dpkg-dev bzip2 attr
+scratch_new branch_regress
+REPO=$SCRATCH/repo
+MNT=$SCRATCH/mnt
+DATA=$SCRATCH/server/data
+
+# The source of just this version, or where no mirror has it the newest before it; from lists of our own, since those of the
+# machine may have no sources.
+version=$(dpkg-query -W -f '${Version}' postgresql-15)
+mkdir -p "$SCRATCH/source/lists/partial"
+cd "$SCRATCH/source"
+printf 'deb-src http://deb.debian.org/%s main\n' 'debian bookworm' 'debian bookworm-updates' \
+	'debian-security bookworm-security' >list
+apt=(apt-get -qq -o "Dir::Etc::sourcelist=$PWD/list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$PWD/lists")
+"${apt[@]}" update
+for source in "$version" $("${apt[@]/apt-get/apt-cache}" showsrc postgresql-15 | sed -n 's/^Version: //p' | sort -rV | grep -vxF "$version"); do
+	"${apt[@]}" source --download-only "postgresql-15=$source" >/dev/null 2>source.log && break
+done
+compgen -G 'postgresql-15_*.orig.tar.*' >/dev/null || fail "no source of postgresql-15: $(cat source.log)"
+note "the server is $version, its tests are of $source"
+mkdir tree
+tar -xf postgresql-15_*.orig.tar.* -C tree --strip-components=1 --wildcards '*/src/test/regress'
+tests=$PWD/tree/src/test/regress
+cc -O1 -fPIC -shared -w -I"$("$PG_BIN/pg_config" --includedir-server)" -o "$tests/regress.so" "$tests/regress.c"
+cp "$("$PG_BIN/pg_config" --pkglibdir)"/{refint,autoinc}.so "$tests"
+chown -R postgres: "$tests"
+cd /
+
+install -d -o postgres -g postgres "$SCRATCH/server"
+pg_init "$DATA" --locale=C
+if [ -z "${PLAIN:-}" ]; then
+	pg_start "$DATA"
+	pg_run "$DATA" pg_basebackup -D "$SCRATCH/base" -c fast --no-sync
+	pg_stop "$DATA"
+	"$PGSTRATA" init -r "$REPO" >/dev/null
+	"$PGSTRATA" import base "$SCRATCH/base" -r "$REPO" -q >/dev/null
+	branches_mount "$REPO" "$MNT" --log "$SCRATCH/mount.log"
+	branch_make regress 0 "${DURABLE:-false}"
+	DATA=$MNT/main/open/regress/data
+fi
+pg_start "$DATA"
+status=0
+(cd "$tests" && runuser -u postgres -- env -u PGOPTIONS "$("$PG_BIN/pg_config" --pkglibdir)/pgxs/src/test/regress/pg_regress" \
+	--bindir="$PG_BIN" --inputdir="$tests" --outputdir="$tests" --dlpath="$tests" --max-concurrent-tests=20 \
+	--schedule="$tests/parallel_schedule" --host="${PG_SOCKET[$DATA]}" --port="${PG_PORT[$DATA]}" --user=postgres \
+	>"$SCRATCH/regress.log" 2>&1) || status=$?
+grep -vE '(\.\.\.|:) +ok +[0-9]+ ms$|^(parallel group|test .* ok )' "$SCRATCH/regress.log" | tail -n 30
+[ "$status" = 0 ] || head -n 200 "$tests/regression.diffs"
+pg_stop "$DATA"
+[ -n "${PLAIN:-}" ] || mount_stop "$MNT"
+[ "$status" = 0 ] || fail "regression tests failed"
+[ -n "${PLAIN:-}" ] || assert_eq "$(grep -c -E 'error|warning' "$SCRATCH/mount.log" || true)" 0 \
+	"lines in the log: $(cat "$SCRATCH/mount.log")"

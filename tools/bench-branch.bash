@@ -1,0 +1,66 @@
+# shellcheck shell=bash disable=SC2154
+# The bench's rows about PostgreSQL on branches; tools/bench sources it and owns run, work, round, rounds.
+#
+# Backup A on a branch (`pgstrata open`), against a copy of it in a plain directory, with the same settings. Figures are times
+# for each transaction, so that less is better; 1 / 0.9 and 1 / 0.5 of the plain directory's are what is to be reached.
+
+BRANCH_SECONDS=${BRANCH_SECONDS:-15}
+
+branch_repository() {
+	quiet "$PGSTRATA" init -r "$run/branch.pgstrata"
+	quiet "$PGSTRATA" import base "$work/A" -r "$run/branch.pgstrata"
+}
+
+# Cold: from the command to the answer of the first query, and what was written to the branch by then.
+branch_opens() {
+	local -a open=("$PGSTRATA" open -r "$run/branch.pgstrata" --scratch "$run/branch.scratch" -n first --backup latest)
+	drop_caches
+	timed "${open[@]}" --exec "psql -X -c 'SELECT count(*) FROM pgbench_branches' && du -s --block-size=1 '$run/branch.scratch' >'$run/branch.du'"
+	sample branch-open pgstrata "$TOOK"
+	sample branch-written pgstrata "$(in_mb "$(cut -f 1 "$run/branch.du")")"
+	sample branch-written limit 16
+}
+
+# branch_directory CONTESTANT DURABLE: BRANCH_DIR is a data directory nobody has touched. close undoes it.
+branch_directory() {
+	local -a durable=()
+	case $1 in
+	pgstrata)
+		[ "$2" = off ] || durable=(--durable)
+		BRANCH_DIR=$("$PGSTRATA" open -q -r "$run/branch.pgstrata" --scratch "$run/branch.scratch" -n bench \
+			--backup latest --no-start "${durable[@]}")/data
+		;;
+	plain)
+		BRANCH_DIR=$run/branch.plain
+		quiet cp -a "$work/A" "$BRANCH_DIR"
+		;;
+	esac
+}
+
+branch_directory_close() {
+	case $1 in
+	pgstrata) quiet "$PGSTRATA" close -r "$run/branch.pgstrata" --scratch "$run/branch.scratch" bench ;;
+	plain) rm -rf "${run:?}/branch.plain" ;;
+	esac
+}
+
+# branch_pgbench FIGURE FSYNC PGBENCH-OPTION…: in turns; a first run of the same length is not counted.
+branch_pgbench() {
+	local figure=$1 fsync=$2 who
+	shift 2
+	for who in $(turns plain); do
+		branch_directory "$who" "$fsync"
+		pg_start "$BRANCH_DIR" "fsync=$fsync" shared_buffers=32MB archive_mode=off autovacuum=off
+		quiet pg_run "$BRANCH_DIR" pgbench -n -c 4 -T "$BRANCH_SECONDS" "$@" postgres
+		pg_run "$BRANCH_DIR" pgbench -n -c 4 -T "$BRANCH_SECONDS" "$@" postgres >"$run/branch.pgbench" 2>>"$run/log"
+		sample "$figure" "$who" "$(awk '/^latency average/ { print $4 * 1000 }' "$run/branch.pgbench")"
+		pg_stop "$BRANCH_DIR"
+		branch_directory_close "$who"
+	done
+}
+
+branches() {
+	! wanted branch-{open,written} || branch_opens
+	! wanted branch-select || branch_pgbench branch-select off -S
+	! wanted branch-tpcb || branch_pgbench branch-tpcb on
+}

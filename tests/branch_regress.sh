@@ -39,10 +39,11 @@ install -d -o postgres -g postgres "$SCRATCH/server"
 pg_init "$DATA" --locale=C
 if [ -z "${PLAIN:-}" ]; then
 	pg_start "$DATA"
-	pg_run "$DATA" pg_basebackup -D "$SCRATCH/base" -c fast --no-sync
+	as_postgres env PGHOST="${PG_SOCKET[$DATA]}" PGPORT="${PG_PORT[$DATA]}" PGUSER=postgres \
+		"$PG_BIN/pg_basebackup" -D "$SCRATCH/server/base" -c fast --no-sync
 	pg_stop "$DATA"
 	"$PGSTRATA" init -r "$REPO" >/dev/null
-	"$PGSTRATA" import base "$SCRATCH/base" -r "$REPO" -q >/dev/null
+	"$PGSTRATA" import base "$SCRATCH/server/base" -r "$REPO" -q >/dev/null
 	branches_mount "$REPO" "$MNT" --log "$SCRATCH/mount.log"
 	branch_make regress 0 "${DURABLE:-false}"
 	DATA=$MNT/main/open/regress/data

@@ -7,15 +7,20 @@
 BRANCH_SECONDS=${BRANCH_SECONDS:-15}
 
 branch_repository() {
+	# What a bench that was broken off left open.
+	cleanup_push branch_directory_close pgstrata
 	quiet "$PGSTRATA" init -r "$run/branch.pgstrata"
-	quiet "$PGSTRATA" import base "$work/A" -r "$run/branch.pgstrata"
+	# Servers start on these files.
+	quiet cp -a "$work/A" "$run/branch.A"
+	chown -R postgres: "$run/branch.A"
+	quiet "$PGSTRATA" import base "$run/branch.A" -r "$run/branch.pgstrata"
 }
 
 # Cold: from the command to the answer of the first query, and what was written to the branch by then.
 branch_opens() {
 	local -a open=("$PGSTRATA" open -r "$run/branch.pgstrata" --scratch "$run/branch.scratch" -n first --backup latest)
 	drop_caches
-	timed "${open[@]}" --exec "psql -X -c 'SELECT count(*) FROM pgbench_branches' && du -s --block-size=1 '$run/branch.scratch' >'$run/branch.du'"
+	timed "${open[@]}" --exec "psql -X -c 'SELECT count(*) FROM pgbench_branches' && du -sx --block-size=1 '$run/branch.scratch' >'$run/branch.du'"
 	sample branch-open pgstrata "$TOOK"
 	sample branch-written pgstrata "$(in_mb "$(cut -f 1 "$run/branch.du")")"
 	sample branch-written limit 16
@@ -32,25 +37,32 @@ branch_directory() {
 		;;
 	plain)
 		BRANCH_DIR=$run/branch.plain
-		quiet cp -a "$work/A" "$BRANCH_DIR"
+		quiet cp -a "$run/branch.A" "$BRANCH_DIR"
 		;;
 	esac
 }
 
 branch_directory_close() {
 	case $1 in
-	pgstrata) quiet "$PGSTRATA" close -r "$run/branch.pgstrata" --scratch "$run/branch.scratch" bench ;;
+	pgstrata)
+		[ -z "$("$PGSTRATA" branches -r "$run/branch.pgstrata" --scratch "$run/branch.scratch")" ] ||
+			quiet "$PGSTRATA" close -r "$run/branch.pgstrata" --scratch "$run/branch.scratch" bench
+		;;
 	plain) rm -rf "${run:?}/branch.plain" ;;
 	esac
 }
 
-# branch_pgbench FIGURE FSYNC PGBENCH-OPTION…: in turns; a first run of the same length is not counted.
+# branch_pgbench FIGURE FSYNC PGBENCH-OPTION…: in turns; all files are read before, and a first run of the same length is not counted.
 branch_pgbench() {
 	local figure=$1 fsync=$2 who
 	shift 2
 	for who in $(turns plain); do
 		branch_directory "$who" "$fsync"
 		pg_start "$BRANCH_DIR" "fsync=$fsync" shared_buffers=32MB archive_mode=off autovacuum=off
+		until [ "$(pg_sql "$BRANCH_DIR" -d postgres -c 'SELECT pg_is_in_recovery()')" = f ]; do
+			sleep 0.1
+		done
+		warm "$BRANCH_DIR/base"
 		quiet pg_run "$BRANCH_DIR" pgbench -n -c 4 -T "$BRANCH_SECONDS" "$@" postgres
 		pg_run "$BRANCH_DIR" pgbench -n -c 4 -T "$BRANCH_SECONDS" "$@" postgres >"$run/branch.pgbench" 2>>"$run/log"
 		sample "$figure" "$who" "$(awk '/^latency average/ { print $4 * 1000 }' "$run/branch.pgbench")"

@@ -16,16 +16,6 @@ branch_repository() {
 	quiet "$PGSTRATA" import base "$run/branch.A" -r "$run/branch.pgstrata"
 }
 
-# Cold: from the command to the answer of the first query, and what was written to the branch by then.
-branch_opens() {
-	local -a open=("$PGSTRATA" open -r "$run/branch.pgstrata" --scratch "$run/branch.scratch" -n first --backup latest)
-	drop_caches
-	timed "${open[@]}" --exec "psql -X -c 'SELECT count(*) FROM pgbench_branches' && du -sx --block-size=1 '$run/branch.scratch' >'$run/branch.du'"
-	sample branch-open pgstrata "$TOOK"
-	sample branch-written pgstrata "$(in_mb "$(cut -f 1 "$run/branch.du")")"
-	sample branch-written limit 16
-}
-
 # branch_directory CONTESTANT DURABLE: BRANCH_DIR is a data directory nobody has touched. close undoes it.
 branch_directory() {
 	local -a durable=()
@@ -72,7 +62,6 @@ branch_pgbench() {
 }
 
 branches() {
-	! wanted branch-{open,written} || branch_opens
 	! wanted branch-select || branch_pgbench branch-select off -S
 	! wanted branch-tpcb || branch_pgbench branch-tpcb on
 }

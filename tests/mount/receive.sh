@@ -136,12 +136,22 @@ assert_eq "$(find "$REPO/walpart/main" -type f -printf '%f\n' | cut -c1-24 | sor
 
 pg_sql "$DATA" -c 'CREATE TABLE t (n int)' -c "ALTER SYSTEM SET synchronous_standby_names = '\"pgstrata receive\"'" \
 	-c 'SELECT pg_reload_conf()' >/dev/null
-# A commit waits from when the checkpointer has read the setting, which nothing shows (SyncRepUpdateSyncStandbysDefined).
-sleep 2
-pg_sql "$DATA" -c 'INSERT INTO t VALUES (0)' &
-waiting=$!
-sleep 0.5
-kill -0 "$waiting" || fail 'a commit returned while nobody received'
+# A commit waits from when the checkpointer has read the setting, which nothing shows (SyncRepUpdateSyncStandbysDefined): the
+# first ones may not.
+commit_waits() {
+	[ "$(pg_sql "$DATA" -c "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")" = t ]
+}
+for ((i = 0; i < 60; i++)); do
+	pg_sql "$DATA" -c 'INSERT INTO t VALUES (0)' &
+	waiting=$!
+	while kill -0 "$waiting" 2>/dev/null && ! commit_waits; do
+		sleep 0.05
+	done
+	! commit_waits || break
+	wait "$waiting"
+	sleep 1
+done
+assert_ok commit_waits
 receiver_start "$DATA" --synchronous
 assert_ok wait "$waiting"
 for ((i = 1; i <= 10; i++)); do

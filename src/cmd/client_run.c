@@ -1,5 +1,6 @@
-/* See client_run.h. What a terminal's Ctrl-C sends goes to the command as to us, and it may have its own mind about it; other
- * signals come to us alone and are passed on. */
+/* See client_run.h. On a terminal the command stays in our process group, so that it may read from the terminal and Ctrl-C
+ * goes to it as to us; other signals come to us alone and are passed on. Without a terminal it has a group of its own, and
+ * every signal is passed on to all that it started. */
 #include "src/cmd/client_run.h"
 
 #include <errno.h>
@@ -82,7 +83,12 @@ static int make_environment(
 	return 0;
 }
 
-static int wait_for(pid_t pid, const volatile sig_atomic_t *stop)
+static bool on_terminal(void)
+{
+	return isatty(STDIN_FILENO) || isatty(STDOUT_FILENO) || isatty(STDERR_FILENO);
+}
+
+static int wait_for(pid_t pid, bool group, const volatile sig_atomic_t *stop)
 {
 	const struct timespec tick = {.tv_nsec = 20000000};
 	int status = 0, passed_on = 0;
@@ -91,8 +97,8 @@ static int wait_for(pid_t pid, const volatile sig_atomic_t *stop)
 	while ((got = waitpid(pid, &status, stop ? WNOHANG : 0)) <= 0) {
 		if (got < 0 && errno != EINTR)
 			return -errno;
-		if (stop && *stop && *stop != SIGINT && !passed_on++)
-			kill(pid, *stop);
+		if (stop && *stop && (group || *stop != SIGINT) && !passed_on++)
+			kill(group ? -pid : pid, *stop);
 		nanosleep(&tick, NULL);
 	}
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -104,6 +110,7 @@ int client_run(const char *command, const struct instance_record *server, const 
 	char *argv[] = {(char *)"sh", (char *)"-c", (char *)"--", (char *)command, NULL};
 	_cleanup_(environment_release) struct environment env = {0};
 	posix_spawnattr_t attr;
+	bool group = !on_terminal();
 	sigset_t defaults;
 	pid_t pid;
 	int r = make_environment(&env, server, bindir, e);
@@ -114,12 +121,12 @@ int client_run(const char *command, const struct instance_record *server, const 
 	sigemptyset(&defaults);
 	sigaddset(&defaults, SIGPIPE);
 	posix_spawnattr_init(&attr);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setflags(&attr, (short)(POSIX_SPAWN_SETSIGDEF | (group ? POSIX_SPAWN_SETPGROUP : 0)));
 	posix_spawnattr_setsigdefault(&attr, &defaults);
 	r = -posix_spawn(&pid, "/bin/sh", NULL, &attr, argv, env.v);
 	posix_spawnattr_destroy(&attr);
 	if (r < 0)
 		return err_sys(e, r, "/bin/sh");
-	r = wait_for(pid, stop);
+	r = wait_for(pid, group, stop);
 	return r < 0 ? err_sys(e, r, "waiting for the command") : r;
 }

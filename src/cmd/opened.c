@@ -288,7 +288,13 @@ static int keep_log(const struct opened *o, int r, struct err *e)
 	fd = open(to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || io_write(fd, text, n) < 0)
 		return r;
-	return err_set(e, r, "%s\n(the server's log is at the end of %s)", was.text, to);
+	return err_set(e, r, "%s%s\n(the server's log is at the end of %s)", was.text,
+		strstr(was.text, "pg_tblspc/") || strstr(was.text, "tablespace")
+			? "\nA tablespace that was created after the backup cannot be replayed on a branch: "
+			  "open a "
+			  "moment before that."
+			: "",
+		to);
 }
 
 /* Does the mount answer? When it does not, that is what is wrong, whatever else was said. */

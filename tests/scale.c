@@ -1,6 +1,6 @@
 /* A large repository made of nothing: what a chunk and a file cost in small numbers and in large ones.
  *
- *	scale [--chunks N] [--files N]
+ *	scale [--chunks N] [--files N] [--only SCENARIO]
  *
  * Measures at N / 100 chunks and N, and at N / 10 files and N (10 million and 1 million by default), each in a process
  * and a temporary folder (below TMPDIR or /tmp, which will want 4 GB) of its own, and prints one "key value" a line: costs in nanoseconds an
@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <ftw.h>
 #include <getopt.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,8 +33,13 @@
 #include "store/chunker.h"
 #include "store/decoder.h"
 #include "store/ingest.h"
+#include "store/mapwriter.h"
+#include "store/packing.h"
+#include "store/prune.h"
 #include "store/repo.h"
 #include "store/snapshot.h"
+#include "store/treewriter.h"
+#include "store/verify.h"
 
 #define PAYLOAD 64
 #define FULL 65536
@@ -281,6 +288,238 @@ static void rebuild_index(const char *dir, uint64_t n, struct figures *f)
 	store_free(s);
 }
 
+/* ---- prune ---- */
+
+/* Two snapshots of one file each. Old: the first half of the chunks. New: every fourth of those, scattered, and the second half,
+ * whose full chunks are deltas against the old ones'. So when the old one goes, every pack of it is mostly dead, and is
+ * rewritten for what lives, the bases of deltas among it. */
+static bool is_kept(uint64_t i)
+{
+	return i % 4 == 1;
+}
+
+struct half {
+	struct store *s;
+	struct chunker *c;
+	struct mapwriter *map;
+	uint64_t n; /* chunks put */
+};
+
+static int emit_map(void *arg, const void *node, size_t n, struct digest *ret, struct err *e)
+{
+	struct half *h = arg;
+	struct chunk_result res;
+	int r = chunker_store(h->c, RECORD_MAP, node, n, NULL, &res, e);
+
+	*ret = res.id;
+	return r;
+}
+
+static int emit_node(void *arg, const void *node, size_t n, struct digest *ret, struct err *e)
+{
+	struct half *h = arg;
+	struct chunk_result res;
+	int r = chunker_store(h->c, RECORD_NODE, node, n, NULL, &res, e);
+
+	*ret = res.id;
+	return r;
+}
+
+/* Marking asks for a file's chunks by their number, not for their bytes: that most have fewer than a page does not matter. */
+static void half_put(struct half *h, const struct digest *id)
+{
+	struct err e = {0};
+
+	need(mapwriter_put(h->map, h->n++, 4096, id, 0, emit_map, h, &e), "a map", &e);
+}
+
+static void half_publish(struct half *h, struct packing *p, int64_t stop)
+{
+	struct entry en = {
+		.name = "file", .type = ENTRY_FILE, .meta = {.mode = 0600, .user = "", .group = ""}};
+	struct snapshot *snap = snapshot_new();
+	struct tree_totals totals;
+	struct treewriter *t;
+	unsigned height;
+	uint32_t crc;
+	struct err e = {0};
+
+	en.file.size = h->n * 4096;
+	en.file.chunk_shift = 12;
+	need(mapwriter_finish(h->map, h->n, emit_map, h, &en.file.map, &height, &crc, &e), "a map", &e);
+	en.file.height = (uint8_t)height;
+	need(treewriter_new(emit_node, h, &t), "a tree", &e);
+	need(treewriter_add(t, "file", &en, &e), "a tree", &e);
+	need(treewriter_finish(t, &snap->root, &totals, &e), "a tree", &e);
+	treewriter_free(t);
+	need(packing_publish(p, &e), "publishing", &e);
+	snap->cluster = strdup("main");
+	snap->kind = SNAPSHOT_BASE;
+	snap->stop.sec = 1800000000 + stop;
+	need(snapshot_publish(h->s, snap, &e), "publishing", &e);
+	snapshot_free(snap);
+}
+
+static void prune_import(const char *dir, uint64_t n, struct figures *f)
+{
+	struct packing *p;
+	struct half h;
+	struct chunk_result res;
+	struct digest home;
+	struct err e = {0};
+	uint8_t bytes[FULL];
+
+	init(dir);
+	h.s = open_store(dir, true);
+	need(store_bind_cluster(h.s, "main", "7", &e), "binding", &e);
+	for (int k = 0; k < 2; k++) {
+		need(packing_new(h.s, "scale", &p, &e), "packing", &e);
+		need(chunker_new(h.s, p, FULL, &h.c), "packing", &e);
+		need(mapwriter_new(4096, &h.map), "a map", &e);
+		h.n = 0;
+		for (uint64_t i = 0; i < n / 2; i++) {
+			size_t len = chunk(i, bytes);
+			bool delta = k && len == FULL;
+
+			if (k && is_kept(i)) {
+				struct digest id = digest_of(bytes, len);
+
+				half_put(&h, &id);
+			}
+			if (delta) {
+				home = digest_of(bytes, len);
+				bytes[FULL / 2]++;
+			} else if (k) {
+				len = chunk(n / 2 + i, bytes);
+			}
+			need(chunker_store(h.c, RECORD_CHUNK, bytes, len, delta ? &home : NULL, &res, &e),
+				"storing a chunk", &e);
+			if (!res.fresh || res.delta != delta)
+				die("a chunk is not stored as it should", -EINVAL, &e);
+			half_put(&h, &res.id);
+		}
+		half_publish(&h, p, k);
+		mapwriter_free(h.map);
+		chunker_free(h.c);
+		packing_free(p);
+	}
+	figure(f, "prune_entries_per_chunk", (double)index_entries(h.s->index) / (double)n);
+	store_free(h.s);
+}
+
+/* The most memory of the process's own while something runs, as far as a look every 20 ms shows. */
+struct watch {
+	pthread_t thread;
+	atomic_bool end;
+	double most;
+};
+
+static void *watch_run(void *arg)
+{
+	struct watch *w = arg;
+
+	while (!atomic_load(&w->end)) {
+		double now = own_mib();
+
+		w->most = now > w->most ? now : w->most;
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	}
+	return NULL;
+}
+
+static void watch_begin(struct watch *w)
+{
+	*w = (struct watch){.most = 0};
+	atomic_init(&w->end, false);
+	if (pthread_create(&w->thread, NULL, watch_run, w))
+		exit(1);
+}
+
+static double watch_end(struct watch *w)
+{
+	atomic_store(&w->end, true);
+	pthread_join(w->thread, NULL);
+	return w->most;
+}
+
+static void prune_run(const char *dir, uint64_t n, struct figures *f)
+{
+	struct prune_options o = {0};
+	struct prune_report report;
+	struct snapshot_list l;
+	struct err e = {0};
+	struct store *s = open_store(dir, true);
+	struct watch w;
+	uint64_t t;
+
+	need(snapshot_list(s, "main", SNAPSHOT_BASE, &l, &e), "listing", &e);
+	if (l.n != 2)
+		die("there should be two snapshots", -EINVAL, &e);
+	o.dry_run = true;
+	o.drop = l.refs;
+	o.n_drop = 1;
+	t = clock_mono_ns();
+	watch_begin(&w);
+	need(store_prune(s, &o, &report, &e), "prune", &e);
+	figure(f, "prune_dry_own_mib", watch_end(&w));
+	figure(f, "prune_dry_ns", since(t) / (double)n);
+	need(store_remove_snapshots(s, l.refs, 1, &e), "prune", &e);
+	o = (struct prune_options){0};
+	t = clock_mono_ns();
+	watch_begin(&w);
+	need(store_prune(s, &o, &report, &e), "prune", &e);
+	figure(f, "prune_own_mib", watch_end(&w));
+	figure(f, "prune_ns", since(t) / (double)n);
+	figure(f, "prune_removed_mib", (double)report.removed_bytes / (1 << 20));
+	figure(f, "prune_copied_mib", (double)report.rewritten_bytes / (1 << 20));
+	if (!report.removed || !report.rewritten || report.waiting)
+		die("prune did not do what there was to do", -EINVAL, &e);
+	snapshot_list_free(&l);
+	store_free(s);
+}
+
+static void on_finding(void *arg, const struct verify_finding *f)
+{
+	(void)arg;
+	fprintf(stderr, "scale: %s %s: %s\n", f->object, f->path ? f->path : "", f->why);
+}
+
+/* What must be there is, and the bytes are right. */
+static void prune_check(const char *dir, uint64_t n, struct figures *f)
+{
+	struct verify_options o = {0};
+	struct verify_report v;
+	struct err e = {0};
+	struct store *s = open_store(dir, true);
+	struct watch w;
+	struct place at;
+	uint64_t t, missing = 0, dead = 0, left = 0;
+
+	for (uint64_t i = 0; i < LOOKUPS; i++) {
+		uint64_t k = mix(i) % n;
+		struct digest id = chunk_id(k);
+		bool live = k >= n / 2 || is_kept(k), found = index_find(s->index, &id, &at);
+
+		/* What is full is a base, or has a delta instead. */
+		if (k % FULL_EACH == 0 || (k >= n / 2 && (k - n / 2) % FULL_EACH == 0))
+			continue;
+		missing += live && !found;
+		dead += !live;
+		left += !live && found;
+	}
+	if (missing)
+		die("prune took what lives", -EINVAL, &e);
+	figure(f, "prune_dead_left_percent", 100.0 * (double)left / (double)dead);
+	t = clock_mono_ns();
+	watch_begin(&w);
+	need(store_verify(s, &o, on_finding, NULL, &v, &e), "verify", &e);
+	figure(f, "prune_verify_own_mib", watch_end(&w));
+	figure(f, "prune_verify_ns", since(t) / (double)n);
+	if (v.damaged || v.lost || v.unused || v.snapshots != 1)
+		die("what is left is damaged", -EINVAL, &e);
+	store_free(s);
+}
+
 /* ---- files ---- */
 
 /* File i of n; order is scattered, as readdir's is. */
@@ -426,6 +665,8 @@ static const struct scenario {
 } scenarios[] = {
 	{"chunks", {import_chunks, read_chunks, rebuild_index},
 		{"chunk_import_peak_mib", "chunk_read_peak_mib", "chunk_rebuild_peak_mib"}, false},
+	{"prune", {prune_import, prune_run, prune_check},
+		{"prune_import_peak_mib", "prune_peak_mib", "prune_check_peak_mib"}, false},
 	{"files in one directory", {one_dir_import, one_dir_read},
 		{"file_import_one_dir_peak_mib", "file_read_one_dir_peak_mib"}, true},
 	{"files in many directories", {many_dirs_import, many_dirs_read},
@@ -486,8 +727,9 @@ static int run(const struct scenario *sc, uint64_t n, struct figures *f)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"chunks", required_argument, NULL, 'c'}, {"files", required_argument, NULL, 'f'}, {0}};
+	static const struct option options[] = {{"chunks", required_argument, NULL, 'c'},
+		{"files", required_argument, NULL, 'f'}, {"only", required_argument, NULL, 'o'}, {0}};
+	const char *only = NULL;
 	uint64_t chunks = 10000000, files = 1000000;
 
 	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
@@ -498,11 +740,15 @@ int main(int argc, char **argv)
 		case 'f':
 			files = strtoull(optarg, NULL, 10);
 			break;
+		case 'o':
+			only = optarg;
+			break;
 		default:
 			return 2;
 		}
 	if (chunks < 10000 || files < 100 || optind < argc) {
-		fprintf(stderr, "usage: scale [--chunks N] [--files N]   (at least 10000 and 100)\n");
+		fprintf(stderr, "usage: scale [--chunks N] [--files N] [--only SCENARIO]   (at least 10000 "
+				"and 100)\n");
 		return 2;
 	}
 	printf("chunks_small %llu\nchunks_large %llu\nfiles_small %llu\nfiles_large %llu\n",
@@ -512,6 +758,8 @@ int main(int argc, char **argv)
 		const struct scenario *sc = &scenarios[i];
 		struct figures small = {0}, large = {0};
 
+		if (only && strcmp(only, sc->what) != 0)
+			continue;
 		if (run(sc, sc->files ? files / 10 : chunks / 100, &small) ||
 			run(sc, sc->files ? files : chunks, &large))
 			return 1;

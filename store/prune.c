@@ -10,6 +10,7 @@
 #include "store/condemned.h"
 #include "store/lease.h"
 #include "store/packing.h"
+#include "store/pruned.h"
 #include "store/reach.h"
 #include "store/repo.h"
 
@@ -510,16 +511,18 @@ int store_prune(struct store *s, const struct prune_options *o, struct prune_rep
 	free(p.packs);
 	if (!r && !o->dry_run && ret->removed)
 		r = index_sync(s->index, e);
-	return r;
+	return r || o->dry_run ? r : pruned_expire(s, e);
 }
 
 int store_remove_snapshots(struct store *s, const struct snapshot_ref *refs, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {
 		char name[REPO_SNAPSHOT_NAME];
-		int r = backend_remove(
-			s->backend, repo_snapshot_name(name, refs[i].cluster, refs[i].kind, refs[i].id), e);
+		int r = pruned_put_snapshot(s, &refs[i], e);
 
+		if (!r)
+			r = backend_remove(s->backend,
+				repo_snapshot_name(name, refs[i].cluster, refs[i].kind, refs[i].id), e);
 		if (r < 0 && r != -ENOENT)
 			return r;
 	}

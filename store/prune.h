@@ -50,5 +50,5 @@ struct prune_report {
  * done. One prune at a time: -EBUSY when another one is at work (a lease, too). */
 int store_prune(struct store *s, const struct prune_options *o, struct prune_report *ret, struct err *e);
 
-/* Removes snapshots, durably; the data stays until store_prune. -ENOENT is passed over. */
+/* Removes snapshots, durably, each with a mark that says so (store/pruned.h); the data stays until store_prune. -ENOENT is passed over. */
 int store_remove_snapshots(struct store *s, const struct snapshot_ref *refs, size_t n, struct err *e);

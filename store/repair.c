@@ -13,6 +13,7 @@
 #include "store/chunker.h"
 #include "store/lease.h"
 #include "store/packing.h"
+#include "store/pruned.h"
 #include "store/salvage.h"
 #include "store/verify_priv.h"
 #include "store/wal.h"
@@ -400,6 +401,8 @@ static int put_away(struct repair *p, const char *name, struct err *e)
 		return err_set(e, r, "%s", why.text);
 	if (copy)
 		r = backend_barrier(p->s->backend, e);
+	else if (!r)
+		r = pruned_put_object(p->s, name, e);
 	if (!r)
 		r = backend_remove(p->s->backend, name, e);
 	if (r < 0)
@@ -490,30 +493,17 @@ static int repair(struct repair *p, struct err *e)
 	return r;
 }
 
-/* "TREE/CLUSTER/…/NAME": what is not there again is told as lost. */
+/* What is not there again is told as lost. */
 static int tell_gone(struct repair *p, const char *object, verify_fn *fn, void *arg, struct err *e)
 {
-	_cleanup_(freep) char *parts = strdup(object);
-	struct verify_finding f = {.kind = VERIFY_LOST, .object = object, .path = ""};
 	struct object_info info;
-	char *save = NULL;
 	int r = backend_stat(p->s->backend, object, &info, e);
 
 	if (r != -ENOENT)
 		return r;
-	if (!parts)
-		return err_sys(e, -ENOMEM, "repair");
-	f.snapshot_kind = strtok_r(parts, "/", &save);
-	f.cluster = strtok_r(NULL, "/", &save);
-	if (is_in(object, "snapshots/"))
-		f.snapshot_kind = strtok_r(NULL, "/", &save);
-	f.snapshot = strrchr(object, '/') + 1;
-	f.why = is_in(object, "snapshots/") ? "the snapshot itself was damaged" : "it was damaged";
-	if (!f.cluster || !f.snapshot_kind)
-		return 0;
 	p->report->after.lost++;
-	fn(arg, &f);
-	return 0;
+	r = verify_tell_gone(fn, arg, object, "it was damaged");
+	return r < 0 ? err_sys(e, r, "repair") : 0;
 }
 
 /* What became of what was put away. */
@@ -529,7 +519,9 @@ static int settle(struct repair *p, verify_fn *fn, void *arg, struct err *e)
 			continue;
 		if (asprintf(&kept, QUARANTINE "%s", p->gone.v[i]) < 0)
 			return err_sys(e, -ENOMEM, "repair");
-		r = backend_remove(p->s->backend, kept, e);
+		r = pruned_put_object(p->s, p->gone.v[i], e);
+		if (!r)
+			r = backend_remove(p->s->backend, kept, e);
 		r = r == -ENOENT ? 0 : r;
 	}
 	return r;

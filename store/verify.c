@@ -87,7 +87,7 @@ struct verify_unit *verify_unit_find(struct verify *v, const char *name)
 	return bsearch(&key, v->units, v->n_units, sizeof(key), by_name);
 }
 
-static bool is_ours(const struct verify *v, const char *name)
+bool verify_is_wanted(const struct verify *v, const char *name)
 {
 	size_t n = v->o->cluster ? strlen(v->o->cluster) : 0;
 
@@ -101,7 +101,7 @@ static int add_unit(void *arg, const char *name, const struct object_info *info)
 {
 	struct verify *v = arg;
 
-	if (!is_ours(v, name))
+	if (!verify_is_wanted(v, name))
 		return 0;
 	if (v->n_units == v->cap_units) {
 		size_t cap = v->cap_units ? 2 * v->cap_units : 256;
@@ -275,6 +275,8 @@ static int check(struct verify *v, struct err *e)
 		r = collect(v, e);
 	if (!r && v->o->state)
 		r = verify_state_load(v, e);
+	if (!r && v->o->state)
+		r = verify_gone(v, e);
 	if (!r)
 		r = choose(v, e);
 	if (!r)
@@ -311,6 +313,7 @@ int store_verify(struct store *s, const struct verify_options *o, verify_fn *fn,
 		free(v.units[i].name);
 	}
 	free(v.units);
+	verify_seen_release(&v);
 	digestset_release(&v.bad);
 	digestset_release(&v.used);
 	pthread_mutex_destroy(&v.lock);

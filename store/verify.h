@@ -6,7 +6,8 @@
  * what the first found damaged. Subtrees that were seen whole are not walked again.
  *
  * Packs and files of WAL never change, so that what was read once need not be read every night: which were, and when,
- * is kept in a state file outside of the repository.
+ * is kept in a state file outside of the repository. So are the snapshots that were there: one that is gone, or a file of
+ * WAL that was read, and that nobody removed who says so (store/pruned.h), is told as lost, until it is back.
  *
  * Invariant: nothing is written to the repository, nothing is believed that was not checked. Damage is told, not
  * returned: an error is what kept the check itself from going on. Not here: what the bytes mean to PostgreSQL. */

@@ -21,6 +21,12 @@ struct verify_unit {
 	bool done;	 /* read through */
 };
 
+/* Something that is not read but must stay: a snapshot, or a file of WAL that was read earlier. */
+struct verify_seen {
+	char *name;
+	int64_t at; /* when it was last there */
+};
+
 struct verify {
 	struct store *s;
 	const struct verify_options *o;
@@ -28,6 +34,8 @@ struct verify {
 	void *arg;
 	struct verify_unit *units;
 	size_t n_units, cap_units;
+	struct verify_seen *seen; /* with a state file only */
+	size_t n_seen, cap_seen;
 
 	pthread_mutex_t lock; /* rank: leaf; guards what follows, and calls of fn */
 	struct verify_report report;
@@ -71,6 +79,17 @@ void verify_unused(struct verify *v, const char *object, const char *why);
 int verify_objects(struct verify *v, struct err *e);
 /* The second, over all snapshots. */
 int verify_trees(struct verify *v, struct err *e);
+
+/* Is an object "FOLDER/…" of those that this run looks at? */
+bool verify_is_wanted(const struct verify *v, const char *name);
+
+/* What was there before: tells of each that is gone and was not pruned, forgets what was, and adds the snapshots that are
+ * there. */
+int verify_gone(struct verify *v, struct err *e);
+int verify_seen_add(struct verify *v, const char *name, int64_t at);
+void verify_seen_release(struct verify *v);
+/* One finding, of kind VERIFY_LOST, about a whole object "snapshots/…", "wal/…", "walpart/…". -ENOMEM. */
+int verify_tell_gone(verify_fn *fn, void *arg, const char *object, const char *why);
 
 /* The state file: reads times into the units, and writes them back. */
 int verify_state_load(struct verify *v, struct err *e);

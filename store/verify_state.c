@@ -2,8 +2,8 @@
  *
  *	seconds since 1970, space, name of the object, LF
  *
- * It is advice: a line that cannot be read counts as never, a missing file as an empty one, and only names that are
- * still there are written back. */
+ * It is advice: a line that cannot be read counts as never, a missing file as an empty one. Names that are still there are
+ * written back, and those that are gone without a mark (store/pruned.h). */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +15,14 @@
 #include "store/verify_priv.h"
 
 #define STATE_MAX (1u << 30)
+
+/* Of a name that is not there: is that to be explained? What another run looks at is left to that. */
+static bool must_stay(const struct verify *v, const char *name)
+{
+	return !strncmp(name, "snapshots/", 10) || !strncmp(name, "wal/", 4) ||
+	       ((!strncmp(name, "walnote/", 8) || !strncmp(name, "walpart/", 8)) &&
+		       !verify_is_wanted(v, name));
+}
 
 int verify_state_load(struct verify *v, struct err *e)
 {
@@ -43,6 +51,8 @@ int verify_state_load(struct verify *v, struct err *e)
 		u = verify_unit_find(v, end + 1);
 		if (u)
 			u->verified = at;
+		else if (must_stay(v, end + 1) && verify_seen_add(v, end + 1, at) < 0)
+			return err_sys(e, -ENOMEM, "%s", v->o->state);
 	}
 	return 0;
 }
@@ -64,6 +74,8 @@ int verify_state_save(struct verify *v, struct err *e)
 		if (u->verified)
 			buf_printf(&b, "%" PRId64 " %s\n", u->verified, u->name);
 	}
+	for (size_t i = 0; i < v->n_seen; i++)
+		buf_printf(&b, "%" PRId64 " %s\n", v->seen[i].at, v->seen[i].name);
 	if (!dir || b.bad)
 		return err_sys(e, -ENOMEM, "%s", v->o->state);
 	r = io_mkdirs(dir, 0700, e);

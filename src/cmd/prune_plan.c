@@ -8,6 +8,7 @@
 
 #include "src/base/clean.h"
 #include "src/pit/pit.h"
+#include "store/pruned.h"
 #include "store/wal_partial.h"
 
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
@@ -317,6 +318,17 @@ static int has_news(struct store *s, const struct prune_plan *p, const char *clu
 	return r;
 }
 
+/* Each stretch that goes is marked before its first file does. */
+static int mark_wal(struct store *s, const struct prune_plan *p, const char *cluster, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < p->n_ranges && !r; i++)
+		if (p->ranges[i].drop && !strcmp(p->ranges[i].cluster, cluster))
+			r = pruned_put_wal(s, cluster, p->ranges[i].first, p->ranges[i].last, e);
+	return r;
+}
+
 int prune_plan_remove_wal(struct store *s, const struct prune_plan *p, struct log *log, struct meter *meter,
 	const volatile sig_atomic_t *stop, uint64_t *files, uint64_t *bytes, struct err *e)
 {
@@ -340,7 +352,9 @@ int prune_plan_remove_wal(struct store *s, const struct prune_plan *p, struct lo
 			log_msg(log, LOG_LEVEL_WARNING,
 				"the WAL of %s is left to the next run: a base backup came meanwhile",
 				p->clusters[i].name);
-		else if (r == 0)
+		if (r == 0)
+			r = mark_wal(s, p, p->clusters[i].name, e);
+		if (r == 0)
 			r = walk(&w, e);
 	}
 	return r < 0 ? r : 0;

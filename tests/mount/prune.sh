@@ -162,7 +162,10 @@ for id in "$A" "$B"; do
 done
 wal_of "$C"
 want+=$(segments | tr ' ' '\n' | awk -v from="$FIRST" '$1 != "" && $1 >= from' | tr '\n' ' ')
+# So that verify knows what was there: what goes now was pruned, not lost.
+assert_ok "$PGSTRATA" verify -q -r "$REPO" >"$SCRATCH/out"
 prune -q --keep-daily 9 --keep-last 2 --wal-days 2
+assert_match "$(find "$REPO/pruned" -path '*/wal/*' -type f)" '/wal/0000000' 'marks of WAL that was removed'
 assert_eq "$(segments)" "$want" 'segments that are kept'
 assert_eq "$(ids)" "$A $B $C $D $E" 'snapshots that are kept'
 assert_eq "$(find "$REPO/walnote" -type f -printf '%f\n' | sort)" "$(find "$REPO/walnote" -type f -printf '%f\n' |

@@ -172,7 +172,7 @@ mount -t tmpfs -o size=1M none "$SCRATCH/little"
 cleanup_push umount "$SCRATCH/little"
 "$PGSTRATA" init -r "$SCRATCH/little/repo" >/dev/null
 assert_fails 1 'No space left' "$PGSTRATA" backup -r "$SCRATCH/little/repo" "${CONNECT[@]}" --no-verify-checksums
-assert_eq "$("$PGSTRATA" list -r "$SCRATCH/little/repo" | grep -c base || true)" 0 'snapshots in the full one'
+assert_eq "$("$PGSTRATA" list -r "$SCRATCH/little/repo" | grep -cw base || true)" 0 'snapshots in the full one'
 
 # What nobody can mean.
 for wrong in '--checkpoint slow' '--max-rate 1K' '--max-rate 2G' '--timeout 0' '-j 2000'; do

@@ -108,7 +108,8 @@ done
 
 # ---- a new segment is there when archive-push returns ----------------------------------------------------------------
 
-pg_sql "$DATA" -c "ALTER SYSTEM SET archive_command = ''" -c 'SELECT pg_reload_conf()' >/dev/null
+pg_stop "$DATA"
+pg_start "$DATA" archive_mode=on archive_command=
 next=$(pg_sql "$DATA" -c 'INSERT INTO t VALUES (6)' -c 'SELECT pg_walfile_name(pg_switch_wal())')
 for ((i = 0; i < 20; i++)); do
 	[ ! -e "$WAL/$next" ] || fail "$next is there before it was archived"

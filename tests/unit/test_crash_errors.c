@@ -30,7 +30,7 @@ static unsigned step(void)
 {
 	const char *s = getenv("PGSTRATA_CRASH_STEP");
 
-	return s ? (unsigned)atoi(s) : 29 * PART(3, 13);
+	return s ? (unsigned)atoi(s) : 29 * PART(6, 13);
 }
 
 static void try_one(

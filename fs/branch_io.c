@@ -505,6 +505,7 @@ static int write_locked(
 	}
 	if (r >= 0)
 		r = publish(o, node, &blocks, fresh, end > size ? end : size, e);
+	o->tail |= r < 0 && end > size; /* it may have written behind the end, where it still is */
 	pthread_mutex_unlock(&b->lock);
 	return r;
 }

@@ -119,6 +119,7 @@ START_TEST(torn_at_every_byte)
 		ck_assert_uint_eq(end, h.n ? ends[h.n - 1] : cut < BRANCH_LOG_HEADER ? 0 : BRANCH_LOG_HEADER);
 		free(part);
 	}
+	fprintf(stderr, "branch log: torn at %zu places\n", n + 1);
 	/* It goes on from there. */
 	ck_assert_int_eq(truncate(p.path, (off_t)ends[20] - 1), 0);
 	l = open_log(p.path, _i == 1, &had);
@@ -140,7 +141,7 @@ START_TEST(every_bit_flipped)
 	struct log_place p = place_new();
 	uint64_t ends[RECORDS];
 	struct branch_log *l;
-	unsigned had, half = RECORDS / 2;
+	unsigned had, half = RECORDS / 2, flips = 0;
 	size_t n;
 	uint8_t *all;
 
@@ -172,7 +173,9 @@ START_TEST(every_bit_flipped)
 		else if (at >= BRANCH_LOG_HEADER)
 			ck_assert_uint_eq(end, ends[whole_records(ends, at) - 1]);
 		all[at] ^= (uint8_t)(1 << bit % 8);
+		flips++;
 	}
+	fprintf(stderr, "branch log: %u bits flipped\n", flips);
 	free(all);
 	place_free(&p);
 }

@@ -128,7 +128,8 @@ pg_start "$SRC"
 connect "$SRC"
 slow_start
 pg_stop "$SRC"
-slow_fails 'terminating connection due to administrator command|shutting down'
+# In the middle of a message the server cannot say why (postgres.c, ProcessInterrupts; pqcomm.c).
+slow_fails 'terminating connection due to administrator command|shutting down|server closed the connection'
 
 # Signals.
 pg_start "$SRC"

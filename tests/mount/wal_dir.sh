@@ -92,19 +92,29 @@ sent() {
 	done
 	fail "the daemon has not sent $1 bytes: $(cat "/proc/$pid/io")"
 }
-mount_stop "$MNT"
-mount_start "$REPO" "$MNT" -o allow_other
-pid=$(mount_pid "$MNT")
+# How often somebody emptied the page cache: another script may, which runs beside this one.
+dropped() {
+	awk '$1 == "drop_pagecache" { print $2 }' /proc/vmstat
+}
 mapfile -t segments < <(grep -x '[0-9A-F]*' "$SCRATCH/names" | head -n 5)
 assert_eq "${#segments[@]}" 5 'segments'
-for ((n = 0; n < 5; n++)); do
-	assert_ok cp "$WAL/${segments[n]}" "$SCRATCH/segment"
-	object=$DATA/pg_wal/${segments[n]}
-	[ ! -e "$object" ] || assert_ok cmp "$object" "$SCRATCH/segment"
-	# Each is sent once, and ahead of who asks for it.
-	[ "$n" = 4 ] || sent $(((n + 2) * 16777216))
+for ((try = 0; try < 10; try++)); do
+	before=$(dropped)
+	mount_stop "$MNT"
+	mount_start "$REPO" "$MNT" -o allow_other
+	pid=$(mount_pid "$MNT")
+	for ((n = 0; n < 5; n++)); do
+		assert_ok cp "$WAL/${segments[n]}" "$SCRATCH/segment"
+		object=$DATA/pg_wal/${segments[n]}
+		[ ! -e "$object" ] || assert_ok cmp "$object" "$SCRATCH/segment"
+		# Each is sent once, and ahead of who asks for it.
+		[ "$n" = 4 ] || sent $(((n + 2) * 16777216))
+	done
+	bytes=$(awk '/^wchar/ { print $2 }' "/proc/$pid/io")
+	[ "$(dropped)" != "$before" ] || break
 done
-[ "$(awk '/^wchar/ { print $2 }' "/proc/$pid/io")" -lt $((7 * 16777216)) ] || fail 'segments are sent twice'
+[ "$try" -lt 10 ] || fail 'the page cache was emptied each time'
+[ "$bytes" -lt $((7 * 16777216)) ] || fail "segments are sent twice: $bytes bytes"
 
 # ---- a new segment is there when archive-push returns ----------------------------------------------------------------
 

@@ -12,6 +12,9 @@ OPEN_QUERY='SELECT count(*) FROM pgbench_branches'
 
 opened_first() {
 	local who
+	# squashfuse gives every file its owner of the archive, and the server must own its files: an archive for this row.
+	[ -e "$run/open.squashfs" ] || quiet mksquashfs "$work/A" "$run/open.squashfs" -comp zstd -Xcompression-level 3 \
+		-no-progress -force-uid "$(id -u postgres)" -force-gid "$(id -g postgres)"
 	for who in $(turns "$PEERS_open_first"); do
 		rm -rf "$run/out" "$run/upper" "$run/overlay.work" "$run/branches"
 		mkdir "$run/upper" "$run/overlay.work" "$run/out"
@@ -49,11 +52,11 @@ close_pgstrata() {
 }
 
 open_overlay() {
-	squashfuse_ll -o "allow_other,uid=$(id -u postgres),gid=$(id -g postgres)" "$run/mksquashfs/A" "$run/mnt"
-	cleanup_push mount_stop "$run/out"
+	squashfuse_ll -o allow_other "$run/open.squashfs" "$run/mnt"
 	chown postgres: "$run/upper"
 	chmod 700 "$run/upper"
 	mount -t overlay overlay -o "lowerdir=$run/mnt,upperdir=$run/upper,workdir=$run/overlay.work" "$run/out"
+	cleanup_push umount "$run/out"
 	pg_start "$run/out"
 	pg_sql "$run/out" -d postgres -c "$OPEN_QUERY"
 }
@@ -65,6 +68,7 @@ written_overlay() {
 close_overlay() {
 	pg_stop "$run/out"
 	umount "$run/out"
+	unset 'CLEANUP_STACK[-1]' 'CLEANUP_STACK[-1]' # umount, pg_stop
 	mount_stop "$run/mnt"
 }
 

@@ -58,8 +58,23 @@ int ingest_task(struct ingest *in, ingest_task_fn *fn, void *arg, struct err *e)
 
 /* 0, or the error that stuck. */
 int ingest_failed(struct ingest *in, struct err *e);
-/* Lets an error of the caller's thread stick and hands it back. */
-int ingest_fail(struct ingest *in, int r, struct err *why, struct err *e);
+/* Lets the first error stick; later ones are its consequences. Returns r. */
+int ingest_stick(struct ingest *in, int r, const struct err *why);
+/* The same with an error of the caller's thread, who gets the one that stuck. */
+int ingest_fail(struct ingest *in, int r, const struct err *why, struct err *e);
+
+/* ingest.c: entries. What the tree could not hold must not be found when it is read. */
+int ingest_check_entry(const char *path, const struct meta *m, struct err *e);
+int ingest_sort_entry(struct ingest *in, const char *path, const struct entry *en, struct err *e);
+
+/* ingest_file.c: frees the pushed files that were not closed; no job may be left. */
+void ingest_files_abandon(struct ingest *in);
+const char *ingest_file_path(const struct ingest_file *f);
+
+/* ingest_home.c: offers the files with that path in the parents, the newest first, until one is taken; was one? A content
+ * lives as long as the call. */
+typedef bool ingest_take_fn(void *arg, const struct content *c);
+bool ingest_home(struct ingest *in, const char *path, ingest_take_fn *take, void *arg);
 /* The content of the file with that path in the newest parent that has it as a rope; -ENOENT. */
 int ingest_home_rope(struct ingest *in, const char *path, struct content *ret);
 int ingest_add_file(

@@ -10,7 +10,7 @@
 
 enum diff_what {
 	DIFF_DEFINITION,
-	DIFF_DATA, /* a table's rows, large objects */
+	DIFF_DATA, /* a table's rows, a sequence's position, large objects */
 };
 
 /* One thing that there is: a definition, or the data of an object, which may have several definitions. */

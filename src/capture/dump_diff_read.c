@@ -1,4 +1,5 @@
-/* What a dump's snapshot has: definitions from schema.sql, data from tables/ and blobs/. See dump_diff_priv.h. */
+/* What a dump's snapshot has: definitions from schema.sql, data from tables/ and blobs/, positions of sequences from an archive's
+ * contents. See dump_diff_priv.h. */
 #include "src/capture/dump_diff_priv.h"
 
 #include <ctype.h>
@@ -9,6 +10,7 @@
 
 #include "src/base/clean.h"
 #include "src/pg/dump_sections.h"
+#include "src/pg/dump_text.h"
 #include "store/file.h"
 
 #define BLOCK (256u << 10)
@@ -32,12 +34,17 @@ void diff_list_release(struct diff_list *l)
 	*l = (struct diff_list){0};
 }
 
+static bool is_blobs(const struct diff_item *it)
+{
+	return it->what == DIFF_DATA && !strncmp(it->type, "large object", strlen("large object"));
+}
+
 bool diff_list_drop_blobs(struct diff_list *l)
 {
 	size_t n = 0, all = l->n;
 
 	for (size_t i = 0; i < all; i++) {
-		if (l->v[i].what == DIFF_DATA && strcmp(l->v[i].type, "table") != 0)
+		if (is_blobs(&l->v[i]))
 			item_release(&l->v[i]);
 		else
 			l->v[n++] = l->v[i];
@@ -98,12 +105,13 @@ static void collect_release(struct collect *c)
 	digester_free(c->d);
 }
 
-/* "MATERIALIZED VIEW": "materialized view"; rows are their table's. */
+/* "MATERIALIZED VIEW": "materialized view"; rows are their table's, positions their sequence's. */
 static char *type_text(const struct dump_section *sec)
 {
-	char *text = strdup(sec->kind == SECTION_DEFINITION ? sec->type
-			    : !strcmp(sec->type, "BLOBS")   ? "large objects"
-							    : "table");
+	char *text = strdup(sec->kind == SECTION_DEFINITION	 ? sec->type
+			    : !strcmp(sec->type, "BLOBS")	 ? "large objects"
+			    : !strcmp(sec->type, "SEQUENCE SET") ? "sequence"
+								 : "table");
 
 	for (char *p = text; p && *p; p++)
 		*p = (char)tolower((unsigned char)*p);
@@ -172,6 +180,69 @@ int diff_inserts_digest(struct store *s, const struct content *content, struct d
 	}
 	return r;
 }
+
+/* ---- where an archive's sequences stand ---- */
+
+/* A file of the store as an archive's bytes. */
+struct archive {
+	struct file *file;
+	uint64_t at;
+	struct dump_reader reader;
+};
+
+static ssize_t read_archive(void *arg, void *p, size_t n, struct err *e)
+{
+	struct archive *a = arg;
+	ssize_t got = file_read(a->file, a->at, p, n, e);
+
+	a->at += got > 0 ? (uint64_t)got : 0;
+	return got;
+}
+
+/* The archive's contents; of a tar file they are the first member, behind a head of 512 bytes (pg_backup_tar.c). */
+static int read_toc(struct store *s, const struct snapshot *snap, struct dump_toc *ret, struct err *e)
+{
+	static const struct {
+		const char *path;
+		uint64_t at;
+	} forms[] = {{"dump.pgdump", 0}, {"dump.dir/toc.dat", 0}, {"dump.tar", 512}};
+	_cleanup_(freep) struct entry *en = NULL;
+	_cleanup_(file_freep) struct file *f = NULL;
+	_cleanup_(freep) struct archive *a = calloc(1, sizeof(*a));
+	size_t i = 0;
+	int r = a ? -ENOENT : err_sys(e, -ENOMEM, "comparing dumps");
+
+	for (; r == -ENOENT && i < sizeof(forms) / sizeof(forms[0]); i++)
+		r = tree_find(s, &snap->root, forms[i].path, &en, e);
+	if (r == -ENOENT || (!r && en->type != ENTRY_FILE))
+		return err_set(e, -EBADMSG, "%s has no dump in it", snap->id);
+	if (!r)
+		r = file_open(s, &en->file, &f, e);
+	if (r < 0)
+		return r;
+	a->file = f;
+	a->at = forms[i - 1].at;
+	dump_reader_init(&a->reader, read_archive, a, forms[i - 1].path);
+	return dump_toc_read(&a->reader, ret, e);
+}
+
+static int read_positions(struct store *s, const struct snapshot *snap, struct diff_list *l, struct err *e)
+{
+	_cleanup_(dump_toc_release) struct dump_toc toc = {0};
+	_cleanup_(buf_free) struct buf sql = {0};
+	_cleanup_(collect_release) struct collect c = {.l = l};
+	_cleanup_(dump_sections_release) struct dump_sections sec;
+	int r = read_toc(s, snap, &toc, e);
+
+	dump_sections_init(&sec, false, &ops, &c);
+	if (r < 0)
+		return r;
+	dump_text_positions(&toc, &sql);
+	r = sql.bad ? err_sys(e, -ENOMEM, "comparing dumps") : dump_sections_push(&sec, sql.data, sql.len, e);
+	return r < 0 ? r : end_section(&c, e);
+}
+
+/* ---- all that a dump has ---- */
 
 static int read_schema(struct store *s, const struct snapshot *snap, struct diff_list *l, struct err *e)
 {
@@ -305,6 +376,8 @@ int diff_list_read(struct store *s, const struct snapshot *snap, struct diff_lis
 		return r;
 	l.plain = !r;
 	r = read_schema(s, snap, &l, e);
+	if (!r && !l.plain)
+		r = read_positions(s, snap, &l, e);
 	if (!r)
 		r = read_dir(s, snap, "tables", on_table, &l, e);
 	if (!r)

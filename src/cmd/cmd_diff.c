@@ -120,10 +120,12 @@ int cmd_diff(struct cmd_context *c, int argc, char **argv)
 		.takes = TAKES_CLUSTER | TAKES_JSON,
 		.about = "Names what two dumps differ in, of whatever format: \"+\" was added, \"-\" was "
 			 "dropped, \"~\" changed:\n"
-			 "a table's data or definition, any other object's definition. Both are ids as in "
-			 "\"pgstrata list\",\n"
-			 "or \"latest\". Ends with status 0 when there is no difference, with 3 when there "
-			 "is.",
+			 "a table's data, a sequence's position (called its data), any object's definition. "
+			 "Both are "
+			 "ids as in\n"
+			 "\"pgstrata list\", or \"latest\". Ends with status 0 when there is no difference, "
+			 "with 3 "
+			 "when there is.",
 		.example = "  pgstrata diff -r /srv/pgstrata --database shop 2026-11-20T02-15-07Z latest",
 		.options = options,
 	};

@@ -84,8 +84,8 @@ static bool is_one_of(const char *text, const char *const *list)
 /* Neither is a definition, or it is not in an archive's schema.sql (pass_of in dump_text.c). */
 static bool is_ignored(const char *type, const char *name)
 {
-	static const char *const none[] = {"BLOB", "BLOB METADATA", "SEQUENCE SET", "DATABASE",
-		"DATABASE PROPERTIES", "MATERIALIZED VIEW DATA", "STATISTICS DATA", NULL};
+	static const char *const none[] = {"BLOB", "BLOB METADATA", "DATABASE", "DATABASE PROPERTIES",
+		"MATERIALIZED VIEW DATA", "STATISTICS DATA", NULL};
 
 	static const char *const about[] = {"ACL", "COMMENT", "SECURITY LABEL", NULL};
 
@@ -154,6 +154,8 @@ static int comment(struct dump_sections *s, char *line, struct err *e)
 		s->within = WITHIN_BLOBS;
 	else if (rows || !strcmp(type, "TABLE DATA"))
 		s->within = WITHIN_DATA;
+	else if (!strcmp(type, "SEQUENCE SET"))
+		s->within = WITHIN_POSITION;
 	else
 		s->within = is_ignored(type, text) ? WITHIN_IGNORED : WITHIN_DEFINITION;
 	if (s->within == WITHIN_IGNORED)
@@ -201,6 +203,20 @@ static int put_place(struct dump_sections *s, struct err *e)
 	return r;
 }
 
+/* "SELECT pg_catalog.setval('s.name', 77, true);" (dumpSequenceData, pg_dump.c): what follows the name, which some releases
+ * give without its schema. */
+static int position(struct dump_sections *s, const char *line, struct err *e)
+{
+	const char *value = strrchr(line, '\'');
+
+	if (!begins(line, "SELECT pg_catalog.setval("))
+		return 0;
+	if (value && begins(value, "', "))
+		return put_words(s, "at ", value + strlen("', "), e);
+	s->keep = true; /* a name with a line's end in it */
+	return 0;
+}
+
 /* A statement begins with this line: does it count? Names are quoted in one format and not in another, so that the owner is
  * taken from the comment. */
 static int statement(struct dump_sections *s, const char *line, struct err *e)
@@ -226,6 +242,8 @@ static int statement(struct dump_sections *s, const char *line, struct err *e)
 	case WITHIN_BLOBS:
 		s->keep = true;
 		return 0;
+	case WITHIN_POSITION:
+		return position(s, line, e);
 	case WITHIN_NONE:
 		s->within = WITHIN_DEFINITION;
 		s->placed = false;

@@ -4,15 +4,15 @@
  * An object begins with the comment "-- Name: …; Type: …; Schema: …; Owner: …" (_printTocEntry, pg_backup_archiver.c) between
  * two statements, so what looks like one within a function's body is none. The text is the same for every format of a dump of
  * one state: no comments, no empty lines between statements, no settings; the owner, the tablespace and the access method of an
- * object are told as words. Not told: the database itself, values of sequences, statistics, and the refreshing of materialized
- * views. Not thread-safe; holds a line's first 64 KiB, and a statement's, at most. */
+ * object are told as words. Of a sequence that is set (SEQUENCE SET) the text is where it stands and whether that was given out. Not
+ * told: the database itself, statistics, and the refreshing of materialized views. Not thread-safe; holds a line's first 64 KiB, and a statement's, at most. */
 #pragma once
 
 #include "src/pg/dump_sql.h"
 
 enum dump_section_kind {
 	SECTION_DEFINITION,
-	SECTION_DATA, /* INSERT commands; of COPY there is no text */
+	SECTION_DATA, /* INSERT commands, the position of a sequence; of COPY there is no text */
 };
 
 /* Line ends in names are spaces, as in the comment. "" where there is none. */
@@ -39,7 +39,14 @@ struct dump_sections {
 	bool rest;	 /* the line begins between two statements */
 	bool in_line;	 /* the rest of a long line comes */
 	bool keep;	 /* the statement counts */
-	enum { WITHIN_NONE, WITHIN_DEFINITION, WITHIN_DATA, WITHIN_BLOBS, WITHIN_IGNORED } within;
+	enum {
+		WITHIN_NONE,
+		WITHIN_DEFINITION,
+		WITHIN_DATA,
+		WITHIN_BLOBS,
+		WITHIN_POSITION,
+		WITHIN_IGNORED
+	} within;
 	bool placed; /* the object has a tablespace and an access method, which are not told yet */
 	char *owner, *database, *space, *method;
 };

@@ -145,8 +145,8 @@ static enum pass pass_of(const struct dump_entry *en)
 	return PASS_MAIN;
 }
 
-static void put_definition(
-	const struct dump_entry *en, const char **space, const char **method, struct buf *b)
+/* The comment before an object (_printTocEntry, pg_backup_archiver.c). */
+static void put_comment(const struct dump_entry *en, struct buf *b)
 {
 	buf_printf(b, "--\n-- Name: ");
 	put_clean(b, en->tag);
@@ -155,6 +155,12 @@ static void put_definition(
 	buf_printf(b, "; Owner: ");
 	put_clean(b, text_or(en->owner, "-"));
 	buf_printf(b, "\n--\n\n");
+}
+
+static void put_definition(
+	const struct dump_entry *en, const char **space, const char **method, struct buf *b)
+{
+	put_comment(en, b);
 	/* NULL: the object has no tablespace; "": the database's. */
 	if (en->tablespace && strcmp(en->tablespace, *space) != 0) {
 		*space = en->tablespace;
@@ -192,4 +198,16 @@ void dump_text_schema(const struct dump_toc *t, struct buf *b)
 		for (size_t i = 0; i < t->n; i++)
 			if (!is_setting(&t->entries[i]) && pass_of(&t->entries[i]) == p)
 				put_definition(&t->entries[i], &space, &method, b);
+}
+
+void dump_text_positions(const struct dump_toc *t, struct buf *b)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		const struct dump_entry *en = &t->entries[i];
+
+		if (strcmp(en->desc, "SEQUENCE SET") != 0 || !en->defn)
+			continue;
+		put_comment(en, b);
+		buf_printf(b, "%s\n\n", en->defn);
+	}
 }

@@ -12,6 +12,9 @@ void dump_text_toc(const struct dump_toc *t, const char *format, struct buf *b);
  * (refreshing materialized views is data and left out). Large objects and the database itself are left out. */
 void dump_text_schema(const struct dump_toc *t, struct buf *b);
 
+/* The commands that set sequences, as plain SQL has them. */
+void dump_text_positions(const struct dump_toc *t, struct buf *b);
+
 /* A name as (part of) a file's name: '/', '.', '%', control characters become %XX (two upper-case hexadecimal digits), the
  * rest stays, so that decoding %XX gives the name back. */
 void dump_text_escape(const char *name, struct buf *b);

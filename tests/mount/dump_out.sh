@@ -30,6 +30,9 @@ CREATE TABLE gone AS SELECT 1 AS x;
 CREATE TABLE empty (x int DEFAULT 5);
 COMMENT ON TABLE empty IS 'nothing';
 CREATE VIEW v AS SELECT one FROM small;
+CREATE SEQUENCE "q', 1";
+CREATE SEQUENCE stays;
+SELECT nextval('stays');
 CREATE INDEX big_i ON big (i);
 CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS $$
 --
@@ -57,6 +60,7 @@ CREATE TABLE new (x int);
 CREATE OR REPLACE VIEW v AS SELECT one, 5 AS five FROM small;
 DROP INDEX big_i;
 CREATE OR REPLACE FUNCTION f(a int) RETURNS int LANGUAGE sql AS $$ SELECT a + 1; $$;
+SELECT nextval('"q'', 1"');
 SQL
 pg_run "$DATA" pg_dump -Fc -f "$IN/custom2" postgres
 pg_run "$DATA" pg_dump -f "$IN/plain2" postgres
@@ -111,6 +115,24 @@ assert_fails 2 'for dumps' out --kind base --database custom latest "$OUT/new"
 assert_fails 2 'for base backups' out --kind dump --map 1=/x latest "$OUT/new"
 assert_eq "$(find "$OUT" -type f -exec sha256sum {} + | sort | sha256sum)" "$before" 'what was there'
 
+# What is said of a dump: the same by show and in the mount, and true.
+version=$("$PG_BIN/pg_dump" --version)
+version=${version#*) }
+for name in custom:gzip directory:gzip tar:none plain:null; do
+	how=${name#*:}
+	name=${name%:*}
+	at=$MNT/main/dumps/$name/latest
+	bytes=$(cat "$at"/tables/* | wc -c)
+	assert_eq "$(jq -c '[.id, .kind, .database, .format, .compression // "null", .tables, .large_objects, .data_bytes, .pg_version,
+		.dump_version]' "$at/info.json")" \
+		"[\"${id[$name]}\",\"dump\",\"$name\",\"$name\",\"$how\",7,0,$bytes,\"$version\",\"$version\"]" "info.json of $name"
+	assert_eq "$("$PGSTRATA" show -r "$REPO" --json "${id[$name]}")" "$(cat "$at/info.json")" "show and info.json of $name"
+	assert_match "$("$PGSTRATA" show -r "$REPO" "${id[$name]}" | tr -s ' ' | paste -sd '|')" \
+		"\|kind dump\|.*\|database $name\|.*\|format $name\|.*\|tables 7\|large_objects 0\|data_bytes $bytes" "show of $name"
+done
+assert_eq "$(jq -c '[.database, .pg_dumpall]' "$MNT/main/dumps/pg_dumpall/${id[all]}/info.json")" '["pg_dumpall",true]' \
+	'info.json of a cluster'
+
 assert_match "$("$PGSTRATA" list -r "$REPO" | grep -F "${id[inserts]}")" ' inserts ' 'database in the list'
 
 # Formats are no difference.
@@ -131,6 +153,7 @@ cat >"$SCRATCH/changes" <<'TEXT'
 ~ function public.f(integer)  definition
 - table public.gone
 + table public.new
+~ sequence public.q', 1  data
 ~ table public.small  data
 ~ view public.v  definition
 TEXT
@@ -147,7 +170,7 @@ assert_eq "$(differ inserts-custom inserts2)" '~ table public.small  data' 'the 
 assert_ok diff <(grep -v index "$SCRATCH/changes" | sed -E 's/^(.) ([a-z]+) /\1 \2 postgres:/') \
 	<(differ all all2 | grep -v index)
 assert_eq "$(differ custom plain2 --json | jq -c '[.from, .to, (.changes | length), .changes[1]]')" \
-	"[\"${id[custom]}\",\"${id[plain2]}\",8,{\"object\":\"public.big\",\"type\":\"table\",\"change\":\"changed\",\"data\":true,\"definition\":false}]" \
+	"[\"${id[custom]}\",\"${id[plain2]}\",9,{\"object\":\"public.big\",\"type\":\"table\",\"change\":\"changed\",\"data\":true,\"definition\":false}]" \
 	'differences as JSON'
 assert_eq "$("$PGSTRATA" diff -r "$REPO" --json --database plain latest "${id[plain]}" | jq -c .changes)" '[]' 'no differences as JSON'
 assert_fails 1 'public.small: its rows are COPY text in one' differ custom inserts

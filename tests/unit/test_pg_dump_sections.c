@@ -59,10 +59,18 @@ static const struct {
 	{TABLE_HEAD("a; Type: VIEW; Schema: b; Owner: c") "X;\n",
 		"{|s|a; Type: VIEW; Schema: b; Owner: c|TABLE}" PLACE "X;\n", false},
 	{"-- Name: t\n-- Name: t; Type: TABLE\n", "", false},
-	{HEAD("q", "SEQUENCE SET", "o") "SELECT 1;\n" HEAD("d", "DATABASE", "o") "A;\n" HEAD("DATABASE d",
-		 "COMMENT",
-		 "o") "A;\n" HEAD("LARGE OBJECT 5", "ACL", "o") "G;\n" HEAD("TABLE t", "ACL", "o") "G;\n",
+	{HEAD("d", "DATABASE", "o") "A;\n" HEAD("DATABASE d", "COMMENT", "o") "A;\n" HEAD(
+		 "LARGE OBJECT 5", "ACL", "o") "G;\n" HEAD("TABLE t", "ACL", "o") "G;\n",
 		"{|s|TABLE t|ACL}G;\n", false},
+	/* Where a sequence stands, however it is called. */
+	{HEAD("q", "SEQUENCE SET", "o") "SELECT pg_catalog.setval('s.q', 77, true);\n\n\n" TABLE_HEAD(
+		 "u") "X;\n",
+		"{data |s|q|SEQUENCE SET}at 77, true);\n\n{|s|u|TABLE}" PLACE "X;\n", false},
+	{HEAD("q', 1", "SEQUENCE SET", "o") "SELECT pg_catalog.setval('s.\"q'', 1\"', -5, false);\n",
+		"{data |s|q', 1|SEQUENCE SET}at -5, false);\n\n", false},
+	{HEAD("q r", "SEQUENCE SET",
+		 "o") "SELECT pg_catalog.setval('s.\"q\nr\"', 3, true);\n\nSELECT other();\n",
+		"{data |s|q r|SEQUENCE SET}SELECT pg_catalog.setval('s.\"q\nr\"', 3, true);\n", false},
 	/* Rows are no text; INSERT commands are. */
 	{"--\n-- Data for Name: t; Type: TABLE DATA; Schema: s; Owner: o\n--\n\nCOPY s.t (a) FROM "
 	 "stdin;\n\\.\n\n\n" TABLE_HEAD("u") "X;\n",

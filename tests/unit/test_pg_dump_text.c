@@ -285,18 +285,29 @@ START_TEST(texts)
 			.schema = "s",
 			.owner = "o",
 			.copy = "COPY s.t () FROM stdin;\n"},
+		{.id = 6,
+			.desc = "SEQUENCE SET",
+			.tag = "q\n",
+			.schema = "s",
+			.owner = "o",
+			.defn = "SELECT pg_catalog.setval('s.q', 7, true);\n"},
 	};
 	struct dump_toc t = {
 		.head = {.vmajor = 1, .vminor = 14, .format = DUMP_CUSTOM, .offset_size = 8, .database = "d"},
 		.entries = entries,
-		.n = 5};
-	struct buf toc = {0}, schema = {0};
-	char *list, *sql;
+		.n = 6};
+	struct buf toc = {0}, schema = {0}, positions = {0};
+	char *list, *sql, *set;
 
 	dump_text_toc(&t, "CUSTOM", &toc);
 	dump_text_schema(&t, &schema);
 	list = buf_steal_str(&toc);
 	sql = buf_steal_str(&schema);
+	dump_text_positions(&t, &positions);
+	set = buf_steal_str(&positions);
+	ck_assert_str_eq(set, "--\n-- Name: q ; Type: SEQUENCE SET; Schema: s; Owner: o\n--\n\n"
+			      "SELECT pg_catalog.setval('s.q', 7, true);\n\n\n");
+	ck_assert_ptr_null(strstr(sql, "setval"));
 	ck_assert_ptr_nonnull(strstr(list, ";     dbname: d\n"));
 	ck_assert_ptr_nonnull(strstr(list, "\n2; 1259 5 TABLE s t DROP o \"x\n3; 0 0 ACL s t o\n"));
 	ck_assert_ptr_null(strstr(list, "ENCODING"));
@@ -310,6 +321,7 @@ START_TEST(texts)
 	ck_assert_ptr_null(strstr(sql, "COPY"));
 	free(list);
 	free(sql);
+	free(set);
 }
 END_TEST
 

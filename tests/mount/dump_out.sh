@@ -32,7 +32,7 @@ COMMENT ON TABLE empty IS 'nothing';
 CREATE VIEW v AS SELECT one FROM small;
 CREATE SEQUENCE "q', 1";
 CREATE SEQUENCE stays;
-SELECT nextval('stays');
+SELECT nextval('stays') \g /dev/null
 CREATE INDEX big_i ON big (i);
 CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS $$
 --
@@ -60,7 +60,7 @@ CREATE TABLE new (x int);
 CREATE OR REPLACE VIEW v AS SELECT one, 5 AS five FROM small;
 DROP INDEX big_i;
 CREATE OR REPLACE FUNCTION f(a int) RETURNS int LANGUAGE sql AS $$ SELECT a + 1; $$;
-SELECT nextval('"q'', 1"');
+SELECT nextval('"q'', 1"') \g /dev/null
 SQL
 pg_run "$DATA" pg_dump -Fc -f "$IN/custom2" postgres
 pg_run "$DATA" pg_dump -f "$IN/plain2" postgres
@@ -128,7 +128,7 @@ for name in custom:gzip directory:gzip tar:none plain:null; do
 		"[\"${id[$name]}\",\"dump\",\"$name\",\"$name\",\"$how\",7,0,$bytes,\"$version\",\"$version\"]" "info.json of $name"
 	assert_eq "$("$PGSTRATA" show -r "$REPO" --json "${id[$name]}")" "$(cat "$at/info.json")" "show and info.json of $name"
 	assert_match "$("$PGSTRATA" show -r "$REPO" "${id[$name]}" | tr -s ' ' | paste -sd '|')" \
-		"\|kind dump\|.*\|database $name\|.*\|format $name\|.*\|tables 7\|large_objects 0\|data_bytes $bytes" "show of $name"
+		"\|kind dump\|.*\|database $name\|.*\|format $name\|(compression $how\|)?tables 7\|large_objects 0\|data_bytes $bytes" "show of $name"
 done
 assert_eq "$(jq -c '[.database, .pg_dumpall]' "$MNT/main/dumps/pg_dumpall/${id[all]}/info.json")" '["pg_dumpall",true]' \
 	'info.json of a cluster'

@@ -515,6 +515,18 @@ int branch_setattr(struct branch *b, uint64_t number, const struct branch_change
 	return r;
 }
 
+int branch_drop_privileges(struct branch *b, uint64_t number, struct err *e)
+{
+	struct branch_change c = {.set_mode = true};
+	struct branch_stat st = {0};
+	int r = branch_getattr(b, number, &st, e);
+
+	c.mode = st.mode & ~(uint32_t)(S_ISUID | (st.mode & S_IXGRP ? S_ISGID : 0));
+	if (r < 0 || !S_ISREG(st.mode) || c.mode == st.mode)
+		return r;
+	return branch_setattr(b, number, &c, &st, e);
+}
+
 int branch_fsync_dir(struct branch *b, uint64_t number, struct err *e)
 {
 	struct branch_node *n;

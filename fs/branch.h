@@ -85,6 +85,8 @@ struct branch_change {
 };
 int branch_setattr(struct branch *b, uint64_t number, const struct branch_change *c, struct branch_stat *ret,
 	struct err *e);
+/* What a write does to a program's file: takes S_ISUID away, and S_ISGID where the group may execute it. */
+int branch_drop_privileges(struct branch *b, uint64_t number, struct err *e);
 
 /* Files. All who have one open share a struct branch_open. */
 int branch_open(struct branch *b, uint64_t number, struct branch_open **ret, struct err *e);

@@ -368,11 +368,13 @@ static int reserve(struct branch *b, uint64_t blocks, struct err *e)
 {
 	uint64_t used = 0, max = b->max_bytes;
 
+	if (!blocks)
+		return 0;
 	pthread_mutex_lock(&b->lock);
 	b->reserved += blocks;
 	pthread_mutex_unlock(&b->lock);
 	branch_used(b, &used, &max);
-	if (!blocks || !max || used <= max)
+	if (!max || used <= max)
 		return 0;
 	pthread_mutex_lock(&b->lock);
 	b->reserved -= blocks;
@@ -408,6 +410,11 @@ static int publish(struct branch_open *o, struct branch_node *n, const struct bu
 	int r;
 
 	st.mtime = st.ctime = clock_now();
+	if (!fresh && size == st.size) {
+		n->st = st;
+		o->unsaid = true;
+		return 0;
+	}
 	st.size = size;
 	branch_put_node(&rec, &st, n->lower, n->lower_size, n->target);
 	buf_put(&rec, blocks->data, blocks->len);

@@ -54,7 +54,7 @@ static void driver_init(void *userdata, struct fuse_conn_info *conn)
 	(void)userdata;
 	/* Nothing that is cached ever becomes stale by itself: no asking for attributes on reads. */
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
-	/* That a write takes S_ISUID away is the kernel's business. */
+	/* The second version of it is asked for in driver_channel.c. */
 	conn->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
 					      FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA);

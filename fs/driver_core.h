@@ -16,5 +16,8 @@ void driver_branch_open(void *req, const struct node *n, void *fi);
 void driver_branch_read(void *req, struct handle *h, uint64_t off, size_t size);
 void driver_branch_statfs(void *req, const struct node *n);
 
+/* Whether the request that this thread serves takes S_ISUID and S_ISGID away (branch_drop_privileges). */
+bool driver_kills_privileges(void);
+
 /* Puts in the operations that change something. */
 void driver_write_ops(void *ops);

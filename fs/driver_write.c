@@ -84,6 +84,15 @@ static void reply_entry(fuse_req_t req, const struct place *dir, const struct br
 		inode_forget(fs_of(req)->inodes, entry.ino, 1);
 }
 
+/* To be called before what the request does to the file. */
+static int drop_privileges(const struct node *n, struct err *e)
+{
+	uint64_t number;
+	struct branch *b = driver_kills_privileges() ? ns_branch_of(n, &number) : NULL;
+
+	return b ? branch_drop_privileges(b, number, e) : 0;
+}
+
 /* ---- names ---- */
 
 static void make(fuse_req_t req, fuse_ino_t parent, const char *name, struct branch_make *m)
@@ -228,7 +237,9 @@ static void driver_setattr(
 	(void)fi;
 	if (!writable(req, ino, &file))
 		return;
-	r = branch_setattr(file.b, file.number, &c, &st, &e);
+	r = drop_privileges(&file.n, &e);
+	if (r >= 0)
+		r = branch_setattr(file.b, file.number, &c, &st, &e);
 	if (r < 0) {
 		reply_failed(req, &file.n, r, &e);
 		return;
@@ -320,6 +331,8 @@ void driver_branch_open(void *req, const struct node *n, void *fi)
 	file.b = ns_branch_of(n, &file.number);
 	r = file.b ? 0 : -ESTALE;
 	if (r >= 0 && how->flags & O_TRUNC)
+		r = drop_privileges(n, &e);
+	if (r >= 0 && how->flags & O_TRUNC)
 		r = branch_setattr(file.b, file.number, &cut, &st, &e);
 	if (r >= 0)
 		r = open_number(req, &file, fi, &h, &e);
@@ -397,7 +410,9 @@ static void driver_write(
 		fuse_reply_err(req, EROFS);
 		return;
 	}
-	r = branch_write(handle_branch(h), (uint64_t)off, p, size, &e);
+	r = drop_privileges(handle_node(h), &e);
+	if (r >= 0)
+		r = branch_write(handle_branch(h), (uint64_t)off, p, size, &e);
 	if (r < 0)
 		reply_failed(req, handle_node(h), r, &e);
 	else
@@ -409,13 +424,17 @@ static void driver_fallocate(
 {
 	struct handle *h = handle_of(fi);
 	struct err e = {0};
+	int r;
 
 	(void)ino;
-	if (!handle_branch(h))
+	if (!handle_branch(h)) {
 		fuse_reply_err(req, EROFS);
-	else
-		reply_done(req, handle_node(h),
-			branch_allocate(handle_branch(h), mode, (uint64_t)off, (uint64_t)len, &e), &e);
+		return;
+	}
+	r = drop_privileges(handle_node(h), &e);
+	if (r >= 0)
+		r = branch_allocate(handle_branch(h), mode, (uint64_t)off, (uint64_t)len, &e);
+	reply_done(req, handle_node(h), r, &e);
 }
 
 static void driver_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)

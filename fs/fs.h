@@ -1,6 +1,8 @@
 /* What the parts of one mount share. Everything is made by mount_run and lives until it returns. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "fs/complain.h"
 #include "fs/inode.h"
 #include "fs/ns.h"
@@ -23,6 +25,8 @@ struct fs {
 	uint32_t uid, gid;	/* of what the mount itself makes up */
 	const char *scratch;	/* where its branches are (branch_scratch); NULL: it has none */
 	uint64_t max_bytes;	/* that any branch may write; 0: what it says itself */
+	/* FUSE_INIT, while it is being answered, for the driver; else 0 */
+	atomic_uint_least64_t init_request;
 };
 
 /* Builds all of it over an opened store, and takes it down. No FUSE here, so that tests can do without a

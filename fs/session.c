@@ -202,7 +202,10 @@ int mount_run(struct store *s, const struct mount_options *o, mount_ready_fn *re
 			session_log.text[0] ? session_log.text : "fusermount3 failed");
 	} else {
 		session_log.serving = true;
-		r = serve(se, o, &g);
+		/* Without branches nothing is written. */
+		r = scratch ? driver_channel(se) : 0;
+		if (r >= 0)
+			r = serve(se, o, &g);
 		if (r < 0)
 			err_sys(e, r, "serving %s", o->mountpoint);
 		fuse_session_unmount(se); /* unless it is done */

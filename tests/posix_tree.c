@@ -524,6 +524,9 @@ static void as_nobody(int unused)
 	OK(open("program", O_WRONLY) >= 0);
 	OK(write(open("program", O_WRONLY), "x", 1) == 1 && (of("program").st_mode & 07777) == 0777);
 	OK(truncate("program2", 1) == 0 && (of("program2").st_mode & 07777) == 0777);
+	OK(close(open("program3", O_WRONLY | O_TRUNC)) == 0 && (of("program3").st_mode & 07777) == 0777);
+	OK(posix_fallocate(open("program4", O_WRONLY), 0, 9999) == 0 &&
+		(of("program4").st_mode & 07777) == 0777);
 }
 
 static void modes(void)
@@ -542,13 +545,19 @@ static void modes(void)
 	make("program", "text");
 	make("program2", "text");
 	OK(chmod("secret", 0600) == 0 && chmod("readable", 0644) == 0 && chmod("shared", 0666) == 0);
-	OK(chmod("program", 06777) == 0 && (of("program").st_mode & 07777) == 06777 &&
-		chmod("program2", 06777) == 0);
+	make("program3", "text");
+	make("program4", "text");
+	make("program5", "text");
+	OK(chmod("program", 06777) == 0 && (of("program").st_mode & 07777) == 06777);
+	OK(chmod("program2", 06777) == 0 && chmod("program3", 06777) == 0 && chmod("program4", 06777) == 0);
+	OK(chmod("program5", 06777) == 0);
 	OK(mkdir("closed", 0700) == 0 && mkdir("sticky", 0700) == 0 && chmod("sticky", 01777) == 0);
 	make("closed/f", "");
 	make("sticky/root", "");
 	OK(mkdir("group", 0700) == 0 && chown("group", 0, 4242) == 0 && chmod("group", 02777) == 0);
 	finish(begin(as_nobody, 0));
+	OK(write(open("program5", O_WRONLY), "x", 1) == 1 && (of("program5").st_mode & 07777) == 06777);
+	OK(chown("program5", NOBODY, NOBODY) == 0 && (of("program5").st_mode & 07777) == 0777);
 	OK(chown("secret", 1234, 5678) == 0 && of("secret").st_uid == 1234 && of("secret").st_gid == 5678);
 	OK(chown("secret", (uid_t)-1, 1) == 0 && of("secret").st_uid == 1234 && of("secret").st_gid == 1);
 	OK(symlink("none", "l") == 0 && lchown("l", 7, 8) == 0 && of("l").st_uid == 7);

@@ -444,6 +444,7 @@ static void driver_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	struct file *f = NULL;
 	struct node n;
 	struct err e = {0};
+	bool writes;
 	int r;
 
 	if (!driver_get(req, ino, &n))
@@ -452,7 +453,8 @@ static void driver_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 		driver_branch_open(req, &n, fi);
 		return;
 	}
-	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
+	writes = (fi->flags & O_ACCMODE) != O_RDONLY;
+	if ((writes && !n.obj->ops->opens_for_sync) || fi->flags & O_TRUNC) {
 		fuse_reply_err(req, EROFS);
 		return;
 	}
@@ -462,17 +464,17 @@ static void driver_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	}
 	r = n.obj->ops->open(n.obj, &n, &f, &e);
 	if (r >= 0)
-		r = handle_new(fs->handles, &n, f, fuse_req_ctx(req)->pid, &h);
+		r = handle_new(fs->handles, &n, f, fuse_req_ctx(req)->pid, writes, &h);
 	if (r < 0) {
 		reply_failed(req, &n, r, &e);
 		return;
 	}
-	if (n.flags & NODE_GROWING)
-		fi->direct_io = 1;
-	else
+	/* What is written must come here to be refused, and no page of it be left in the kernel. */
+	fi->direct_io = n.flags & NODE_GROWING || writes;
+	if (!fi->direct_io)
 		push_small(fs, &n, handle_file(h));
 	fi->fh = (uintptr_t)h;
-	fi->keep_cache = !fi->direct_io;
+	fi->keep_cache = !(n.flags & NODE_GROWING);
 	/* A reply that did not get through is not followed by a release. */
 	if (fuse_reply_open(req, fi) < 0)
 		handle_close(h);

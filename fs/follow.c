@@ -48,6 +48,17 @@ bool follow_took(struct follow *f, uint64_t ino)
 	return yes;
 }
 
+static bool is_given(struct follow *f, uint64_t ino)
+{
+	bool yes = false;
+
+	pthread_mutex_lock(&f->lock);
+	for (unsigned i = 0; i < FOLLOW_KEEP && !yes; i++)
+		yes = f->given[i] == ino;
+	pthread_mutex_unlock(&f->lock);
+	return yes;
+}
+
 static void remember(struct follow *f, uint64_t ino)
 {
 	pthread_mutex_lock(&f->lock);
@@ -94,22 +105,31 @@ static void take_back(struct follow *f, const struct node *n)
 		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
-void follow_run(struct follow *f, const struct node *n)
+static void give_next(struct follow *f, const struct node *next)
 {
 	_cleanup_(file_freep) struct file *file = NULL;
+	struct ns_object *o = next->obj;
+
+	if (is_given(f, next->ino) || o->ops->open(o, next, &file, NULL) < 0)
+		return;
+	/* By this thread alone, first: those that serve requests would take all processors, and recovery has work for
+	 * one. */
+	file_prefetch(file, 0, f->unpacked_max);
+	if (f->mountpoint)
+		give(f, next);
+}
+
+void follow_run(struct follow *f, const struct node *n, bool read)
+{
 	struct ns_object *o = n->obj;
 	struct node next;
 
 	if (atomic_exchange(&f->busy, true))
 		return;
-	if (o->ops->next(o, n, &next, NULL) >= 0 && o->ops->open(o, &next, &file, NULL) >= 0) {
-		/* By this thread alone, first: those that serve requests would take all processors, and recovery has
-		 * work for one. */
-		file_prefetch(file, 0, f->unpacked_max);
-		if (f->mountpoint) {
-			give(f, &next);
+	if (o->ops->next(o, n, &next, NULL) >= 0) {
+		give_next(f, &next);
+		if (read && f->mountpoint)
 			take_back(f, n);
-		}
 	}
 	atomic_store(&f->busy, false);
 }

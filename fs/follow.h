@@ -4,6 +4,9 @@
  * put into the kernel's page cache: by opening it through the mount itself and asking for its bytes, so that the copy
  * then finds all of it in memory and the daemon is not in its way. The segment that was copied leaves the page cache: there
  * it would push out what recovery works on. What can go wrong costs that and nothing else.
+ *
+ * A server on a branch reads the segment itself, through a link; what tells early that it wants it is that it syncs it
+ * (ns_ops.opens_for_sync).
  * Thread-safe. */
 #pragma once
 
@@ -32,8 +35,9 @@ struct follow {
 void follow_init(struct follow *f, const char *mountpoint, size_t unpacked_max);
 void follow_release(struct follow *f);
 
-/* n was read to its end: sees to the file after it. On a thread that serves no requests. */
-void follow_run(struct follow *f, const struct node *n);
+/* n was read to its end, or is going to be (then `read` is false, and it stays in memory): sees to the file after it. On a
+ * thread that serves no requests. */
+void follow_run(struct follow *f, const struct node *n, bool read);
 
 /* Is it follow_run that opens a file, as far as the kernel tells who does? */
 bool follow_is_self(struct follow *f, pid_t thread);

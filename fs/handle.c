@@ -30,9 +30,10 @@ struct handle {
 	pthread_mutex_t lock; /* rank: leaf; guards all below */
 	struct readahead ra;
 	uint64_t asked; /* bytes, counted where there is a next file */
-	/* Both are fixed when it is opened. */
-	bool own;   /* opened by ourselves, for the kernel's sake: nothing is read ahead for it */
-	bool given; /* the kernel has its bytes, so its reader may not be heard of */
+	/* These are fixed when it is opened. */
+	bool own;      /* opened by ourselves, for the kernel's sake: nothing is read ahead for it */
+	bool given;    /* the kernel has its bytes, so its reader may not be heard of */
+	bool for_sync; /* its reader comes later */
 };
 
 struct handles {
@@ -148,7 +149,8 @@ static struct handle *add(struct handles *hs, const struct node *n, struct file 
 	return h;
 }
 
-int handle_new(struct handles *hs, const struct node *n, struct file *f, pid_t thread, struct handle **ret)
+int handle_new(struct handles *hs, const struct node *n, struct file *f, pid_t thread, bool for_sync,
+	struct handle **ret)
 {
 	struct handle *h = add(hs, n, f, NULL);
 
@@ -157,7 +159,8 @@ int handle_new(struct handles *hs, const struct node *n, struct file *f, pid_t t
 		return -ENOMEM;
 	}
 	h->own = follow_is_self(&hs->follow, thread);
-	h->given = !h->own && n->obj->ops->next && follow_took(&hs->follow, n->ino);
+	h->for_sync = for_sync;
+	h->given = !h->own && !for_sync && n->obj->ops->next && follow_took(&hs->follow, n->ino);
 	*ret = h;
 	return 0;
 }
@@ -189,7 +192,7 @@ static void follow(void *arg, unsigned worker)
 	struct handle *h = arg;
 
 	(void)worker;
-	follow_run(&h->all->follow, &h->node);
+	follow_run(&h->all->follow, &h->node, !h->for_sync);
 	handle_drop(h);
 }
 
@@ -202,7 +205,7 @@ static bool wants_next(struct handle *h)
 		return false;
 	pthread_mutex_lock(&h->lock);
 	/* Requests come out of order, but the kernel asks for nothing twice. */
-	yes = h->given || h->asked >= h->node.size;
+	yes = h->given || h->for_sync || h->asked >= h->node.size;
 	pthread_mutex_unlock(&h->lock);
 	return yes;
 }

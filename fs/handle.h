@@ -32,8 +32,10 @@ void handles_set_request(struct handles *hs, size_t bytes);
 /* Gives a short piece of work to the threads that read ahead; false when they have enough. */
 bool handles_try_submit(struct handles *hs, pool_fn *fn, void *arg);
 
-/* Takes f over, also when it fails (-ENOMEM). thread: who opens it, as the kernel tells; 0: not known. */
-int handle_new(struct handles *hs, const struct node *n, struct file *f, pid_t thread, struct handle **ret);
+/* Takes f over, also when it fails (-ENOMEM). thread: who opens it, as the kernel tells; 0: not known. for_sync: only to be
+ * synced (ns_ops.opens_for_sync). */
+int handle_new(struct handles *hs, const struct node *n, struct file *f, pid_t thread, bool for_sync,
+	struct handle **ret);
 /* The same for a file of a branch (ns_branch_enter), from which nothing is read ahead here. */
 int handle_new_branch(struct handles *hs, const struct node *n, struct branch_open *o, struct handle **ret);
 /* The client closed it. What is being read ahead, or still held, may finish later. */

@@ -50,6 +50,9 @@ struct ns_ops {
 	int (*target)(struct ns_object *o, const struct node *n, char **ret, struct err *e);
 	/* A file's content; file_free it. NULL where there is none. */
 	int (*open)(struct ns_object *o, const struct node *n, struct file **ret, struct err *e);
+	/* Its files may be opened for writing, too, though each write is EROFS: whoever syncs a file that he was given opens it
+	 * so (durable_rename, src/backend/storage/file/fd.c of PostgreSQL). */
+	bool opens_for_sync;
 	/* The file that whoever has read n to its end is going to read next, as far as that can be told; -ENOENT.
 	 * NULL where it never can. */
 	int (*next)(struct ns_object *o, const struct node *n, struct node *ret, struct err *e);

@@ -668,6 +668,7 @@ static const struct ns_ops wal_ops = {
 	.list = list,
 	.refresh = refresh,
 	.open = open_file,
+	.opens_for_sync = true,
 	.next = next_file,
 	.path = path,
 	.free = wal_free,

@@ -36,7 +36,7 @@ static int allow(int rules, const char *path, uint64_t what, struct err *e)
 	return 0;
 }
 
-int confine_new(const char *const *dirs, struct err *e)
+int confine_new(const char *const *dirs, const char *opened, struct err *e)
 {
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	uint64_t all = TO_FILES | TO_DIRS | (version >= 2 ? REFER : 0) | (version >= 3 ? TRUNCATE : 0);
@@ -51,6 +51,8 @@ int confine_new(const char *const *dirs, struct err *e)
 		return err_sys(e, -errno, "rules for writing");
 	for (; r == 0 && *dirs; dirs++)
 		r = allow(rules, *dirs, all, e);
+	if (opened)
+		r = r ? r : allow(rules, opened, TO_FILES, e);
 	r = r ? r : allow(rules, "/dev/shm", all, e);
 	r = r ? r : allow(rules, "/dev", TO_FILES | (all & TRUNCATE), e);
 	return r < 0 ? r : MOVE_FD(rules);

@@ -10,8 +10,9 @@
 
 #include "src/base/err.h"
 
-/* A descriptor of the rules: writing below `dirs` (NULL at the end; those that are not there are passed over) and to devices.
+/* A descriptor of the rules: writing below `dirs` (NULL at the end; those that are not there are passed over) and to devices,
+ * and to the files that there are below `opened` (may be NULL).
  * -EOPNOTSUPP: this kernel has no such thing, or it is switched off. Close it. Thread-safe. */
-int confine_new(const char *const *dirs, struct err *e);
+int confine_new(const char *const *dirs, const char *opened, struct err *e);
 /* From now on, for this process and what it starts. Only what may be called between fork and exec. 0 or -errno. */
 int confine_self(int rules);

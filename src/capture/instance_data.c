@@ -206,7 +206,7 @@ int instance_data_prepare(const char *data, const struct instance_owner *o, stru
 {
 	/* tablespace_map would have the links made anew, to where the tablespaces were (read_tablespace_map,
 	 * src/backend/access/transam/xlogrecovery.c). */
-	static const char *const gone[] = {"standby.signal", "tablespace_map"};
+	static const char *const gone[] = {"standby.signal", "recovery.signal", "tablespace_map"};
 	int r = fix_mode(data, e);
 
 	r = r ? r : instance_data_unlock(data, e);

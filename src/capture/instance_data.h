@@ -5,6 +5,7 @@
  *	instance_data_read       pg_control, and what the configuration files say of libraries and locales
  *	instance_data_append     settings behind all others
  *	instance_data_signal     asks for recovery
+ *	instance_data_end_wal    makes the backup's own WAL enough
  *	instance_data_access     the files that say who is let in
  *
  * All write as the directory's owner and change only the directory: it is a branch, or a copy. Each can be called again on what
@@ -39,6 +40,16 @@ int instance_data_read(const char *data, struct instance_data *ret, struct err *
 int instance_data_append(const char *data, const struct instance_owner *o, const char *text, struct err *e);
 /* recovery.signal. */
 int instance_data_signal(const char *data, const struct instance_owner *o, struct err *e);
+
+/* Which WAL a backup needs; zeroes where that is not known. */
+struct instance_wal {
+	struct tli tli;
+	uint32_t segment_size;
+	struct lsn from, to; /* where its recovery begins, and its end */
+};
+/* Instead of it: the WAL in pg_wal ends with the backup, and the server, without more, there, too. -ENOENT: pg_wal has not all
+ * of it; then nothing was changed. */
+int instance_data_end_wal(const char *data, const struct instance_wal *w, struct err *e);
 
 /* pg_hba.conf and pg_ident.conf in `dir`, which only the owner may enter: so the socket is for who can enter it, and with
  * `network` whoever has a role's password may come from this machine. free() both paths. */

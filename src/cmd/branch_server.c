@@ -16,7 +16,6 @@
 #include "src/base/clean.h"
 #include "src/base/io.h"
 #include "src/capture/confine.h"
-#include "src/capture/instance_data.h"
 #include "src/cmd/branch_place.h"
 
 #define USUAL_PORT 5432
@@ -90,8 +89,15 @@ static int put_recovery(
 {
 	_cleanup_(freep) char *command = NULL, *text = NULL;
 	_cleanup_(buf_free) struct buf b = {0};
-	int r = pit_restore_command(s->mount, s->cluster, &command, e);
+	int r;
 
+	/* Without a new timeline: so not for a server that may archive. */
+	if (!s->point && !s->resume && !s->read_only && !s->no_start) {
+		r = instance_data_end_wal(data, &s->own, e);
+		if (r != -ENOENT)
+			return r;
+	}
+	r = pit_link_command(s->mount, s->cluster, &command, e);
 	if (r < 0)
 		return r;
 	/* One that is resumed goes on to where it was going, if it has not been there. */
@@ -206,12 +212,19 @@ static int append_settings(const char *data, const struct instance_owner *o,
 
 /* ---- running ---- */
 
-/* Rules for where it may write, or -1 where the kernel has none: then only its settings hold it. */
+/* Rules for where it may write, or -1 where the kernel has none: then only its settings hold it. WAL of the archive it must be
+ * able to open for writing (pit_link_command); the mount refuses the writing itself. */
 static int rules_for(const struct branch_server *s, struct err *e)
 {
+	_cleanup_(freep) char *wal = NULL;
 	const char *const dirs[] = {s->tree, s->server, s->record.socket_dir, NULL};
-	int rules = confine_new(dirs, e);
+	int rules;
 
+	if (asprintf(&wal, "%s/%s/wal", s->mount, s->cluster) < 0) {
+		wal = NULL;
+		return err_sys(e, -ENOMEM, "%s", s->mount);
+	}
+	rules = confine_new(dirs, wal, e);
 	if (rules == -EOPNOTSUPP) {
 		log_msg(s->log, LOG_LEVEL_WARNING,
 			"%s: nothing but its settings keeps the server from writing outside of its branch",

@@ -9,6 +9,7 @@
 
 #include "src/base/clock.h"
 #include "src/capture/instance.h"
+#include "src/capture/instance_data.h"
 #include "src/cmd/cmd.h"
 #include "src/pit/pit.h"
 
@@ -22,9 +23,11 @@ struct branch_server {
 	const char *bindir;
 	const char *role, *database;   /* to connect as and to; NULL: those that there are */
 	const struct pit_point *point; /* to recover to; NULL: the backup itself */
+	struct instance_wal own;       /* what the backup itself needs */
 	bool resume;		       /* the branch was prepared before; point does not count */
 	unsigned port;		       /* 0: the usual one, and no network */
 	bool read_only, durable;
+	bool no_start; /* branch_server_leave follows */
 	struct log *log;
 	instance_progress_fn *progress; /* called with arg while recovery runs; may be NULL */
 	void *arg;

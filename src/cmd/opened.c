@@ -110,7 +110,6 @@ static int choose_backup(struct cmd_context *c, struct store *s, const char *id,
 	struct opened *o, unsigned *ret_major, struct err *e)
 {
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
-	const struct property *version;
 	int r = cmd_choose(s, c->cluster, id, SNAPSHOT_BASE, NULL, &snap, e);
 
 	if (r < 0)
@@ -118,9 +117,11 @@ static int choose_backup(struct cmd_context *c, struct store *s, const char *id,
 	r = choose_user(s, snap, run_as, o, e);
 	if (r < 0)
 		return r;
-	version = snapshot_get(snap, "pg_version");
-	*ret_major =
-		version && version->type == PROPERTY_TEXT ? (unsigned)strtoul(version->text, NULL, 10) : 0;
+	*ret_major = (unsigned)pit_number_of(snap, "pg_version");
+	o->server.own = (struct instance_wal){.tli = {(uint32_t)pit_number_of(snap, "timeline")},
+		.segment_size = (uint32_t)pit_number_of(snap, "wal_segment_size"),
+		.from = pit_lsn_of(snap, "start_lsn"),
+		.to = pit_lsn_of(snap, "stop_lsn")};
 	return copy_text(snap->id, &o->backup, e);
 }
 
@@ -323,6 +324,7 @@ int opened_run(struct cmd_context *c, struct store *s, const struct open_wish *w
 	o->server.resume = w->resume != NULL;
 	o->server.port = w->port;
 	o->server.read_only = w->read_only;
+	o->server.no_start = w->no_start;
 	o->server.log = c->log;
 	o->server.progress = progress;
 	o->server.arg = arg;

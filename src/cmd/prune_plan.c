@@ -54,13 +54,6 @@ static int text_of(struct prune_plan *p, const struct snapshot *s, const char *k
 	return have && have->type == PROPERTY_TEXT ? keep_text(p, have->text, ret) : 0;
 }
 
-static uint32_t number_of(const struct snapshot *s, const char *key)
-{
-	const struct property *p = snapshot_get(s, key);
-
-	return p && p->type == PROPERTY_NUMBER && p->number <= UINT32_MAX ? (uint32_t)p->number : 0;
-}
-
 /* 1: it is gone by now. */
 static int load_item(struct store *s, struct prune_plan *p, const struct snapshot_ref *ref,
 	struct retention_item *i, struct err *e)
@@ -77,10 +70,10 @@ static int load_item(struct store *s, struct prune_plan *p, const struct snapsho
 		return r < 0 ? err_sys(e, r, "%s/%s", ref->cluster, ref->id) : 0;
 	}
 	i->stop = snap->stop;
-	i->tli = (struct tli){number_of(snap, "timeline")};
+	i->tli = (struct tli){(uint32_t)pit_number_of(snap, "timeline")};
 	i->start_lsn = pit_lsn_of(snap, "start_lsn");
 	i->stop_lsn = pit_lsn_of(snap, "stop_lsn");
-	i->segment_size = number_of(snap, "wal_segment_size");
+	i->segment_size = (uint32_t)pit_number_of(snap, "wal_segment_size");
 	r = text_of(p, snap, "database", &i->database);
 	if (!r)
 		r = text_of(p, snap, "tags", &i->tags);

@@ -32,6 +32,8 @@ CLEANUP_DEFINE(struct pit, pit_free)
 
 /* A property of a base backup that is a position ("start_lsn", "stop_lsn"); 0 when it has none. */
 struct lsn pit_lsn_of(const struct snapshot *s, const char *key);
+/* A property that is a number, also one written as text ("pg_version"); 0 when it has none. */
+uint64_t pit_number_of(const struct snapshot *s, const char *key);
 
 /* How a moment is reached. */
 struct pit_point {
@@ -73,6 +75,8 @@ int pit_settings(const struct pit_point *p, const char *restore_command, enum pi
 int pit_settings_backup(const char *restore_command, enum pit_action action, char **ret, struct err *e);
 /* The restore_command that reads from the cluster's wal/ in the mount on `mountpoint`. free() *ret. */
 int pit_restore_command(const char *mountpoint, const char *cluster, char **ret, struct err *e);
+/* The same for a server on a branch in that mount, which gets links to whole segments instead of copies. */
+int pit_link_command(const char *mountpoint, const char *cluster, char **ret, struct err *e);
 /* Appends one line, NAME = 'VALUE', quoted as postgresql.conf wants it. */
 void pit_put_setting(struct buf *b, const char *name, const char *value);
 

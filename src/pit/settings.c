@@ -131,20 +131,36 @@ static void put_quoted(struct buf *b, const char *text)
 /* Status 1 says that there is no such file, and ends recovery or sends it to another timeline. Anything above 125 stops the
  * server (RestoreArchivedFile, src/backend/access/transam/xlogarchive.c): what is there but cannot be copied, or a mount
  * that is gone, must not pass for the end of the WAL. The partial segment is asked for after the whole one, and the whole
- * one again, for the partial goes when it is there. */
-int pit_restore_command(const char *mountpoint, const char *cluster, char **ret, struct err *e)
+ * one again, for the partial goes when it is there.
+ *
+ * A link does where the server may open the file for writing, which it does to sync what it was given (durable_rename,
+ * src/backend/storage/file/fd.c) and for nothing else: its own WAL goes on in a segment of a new timeline, links are never
+ * recycled (RemoveXlogFile, xlog.c), and unlink(2) takes the link. Where it may not, or nothing is there, it is copied. */
+static int restore_command(const char *mountpoint, const char *cluster, bool link, char **ret, struct err *e)
 {
 	struct buf b = {0};
 
 	buf_printf(&b, "wal='");
 	put_quoted(&b, mountpoint);
-	buf_printf(&b,
-		"/%s/wal'; test -d \"$wal\" || exit 200; for f in \"%%f\" \"%%f.partial\" \"%%f\"; do ",
-		cluster);
+	buf_printf(&b, "/%s/wal'; test -d \"$wal\" || exit 200; ", cluster);
+	if (link)
+		buf_printf(&b, "test -f \"$wal/%%f\" && { true <>\"$wal/%%f\"; } 2>/dev/null && "
+			       "ln -s \"$wal/%%f\" \"%%p\" && exit 0; ");
+	buf_printf(&b, "for f in \"%%f\" \"%%f.partial\" \"%%f\"; do ");
 	buf_printf(&b, "test -e \"$wal/$f\" || continue; cp \"$wal/$f\" \"%%p\" && exit 0; bad=200; done; ");
 	buf_printf(&b, "exit ${bad:-1}");
 	*ret = buf_steal_str(&b);
 	return *ret ? 0 : err_sys(e, -ENOMEM, "restore_command");
+}
+
+int pit_restore_command(const char *mountpoint, const char *cluster, char **ret, struct err *e)
+{
+	return restore_command(mountpoint, cluster, false, ret, e);
+}
+
+int pit_link_command(const char *mountpoint, const char *cluster, char **ret, struct err *e)
+{
+	return restore_command(mountpoint, cluster, true, ret, e);
 }
 
 /* ---- JSON ---- */

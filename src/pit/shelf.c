@@ -256,7 +256,7 @@ static int refresh_groups(struct shelf *f, char *const *names, struct err *e)
 
 /* ---- backups ---- */
 
-static uint64_t number_of(const struct snapshot *s, const char *key)
+uint64_t pit_number_of(const struct snapshot *s, const char *key)
 {
 	const struct property *p = snapshot_get(s, key);
 
@@ -295,14 +295,14 @@ static int load_backup(struct shelf *f, const char *id, const struct backup **re
 		snapshot_free(snap);
 		return err_sys(e, -ENOMEM, "backup %s", id);
 	}
-	size = number_of(snap, "wal_segment_size");
+	size = pit_number_of(snap, "wal_segment_size");
 	*b = (struct backup){.snap = snap,
-		.tli = {(uint32_t)number_of(snap, "timeline")},
+		.tli = {(uint32_t)pit_number_of(snap, "timeline")},
 		.start = pit_lsn_of(snap, "start_lsn"),
 		.stop = pit_lsn_of(snap, "stop_lsn"),
-		.pg_major = (unsigned)number_of(snap, "pg_version"),
+		.pg_major = (unsigned)pit_number_of(snap, "pg_version"),
 		.segment_size = size <= UINT32_MAX && wal_segsize_ok((uint32_t)size) ? (uint32_t)size : 0,
-		.own_wal = number_of(snap, "wal_included")};
+		.own_wal = pit_number_of(snap, "wal_included")};
 	*ret = f->backups[f->n_backups++] = b;
 	return 0;
 }

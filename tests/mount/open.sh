@@ -125,6 +125,24 @@ assert_ok "$PGSTRATA" close name-before
 nothing_left 'close'
 
 assert_eq "$("$PGSTRATA" open -t "$moment" --read-only -q -e "psql -XAtc '$count'")" '1002|t' 'rows at the time'
+# Its WAL is links, which go where the server may write, and is not written to the branch.
+conn=$("$PGSTRATA" open --read-only -q -n linked)
+wal=$(field mount)/main/open/linked/data/pg_wal
+[ -n "$(find "$wal" -type l -name '0*')" ] || fail "no link in $wal: $(ls -l "$wal")"
+assert_ok test "$(field bytes linked)" -lt 4000000
+assert_fails 1 'Read-only file system' python3 -c '
+import os, sys
+os.write(os.open(sys.argv[1], os.O_RDWR), b"x")' "$(find "$wal" -type l -name '0*' | head -n 1)"
+assert_ok "$PGSTRATA" close linked
+# A backup that has its own WAL ends with it, on its own timeline, and gets no segment.
+conn=$("$PGSTRATA" open -b "$backup" -q -n own)
+assert_eq "$(sql "$conn" "$count" 'SELECT timeline_id FROM pg_control_checkpoint()' | xargs)" '1000|f 1' 'rows of the backup'
+assert_ok test "$(field bytes own)" -lt 4000000
+sql "$conn" 'DELETE FROM orders WHERE n > 10'
+assert_ok "$PGSTRATA" close --keep own
+conn=$("$PGSTRATA" open -q --resume own)
+assert_eq "$(sql "$conn" "$count")" '10|f' 'rows of the backup after a change'
+assert_ok "$PGSTRATA" close own
 status=0
 got=$("$PGSTRATA" open -b "$backup" -q -e "psql -XAtc '$count'; exit 7") || status=$?
 assert_eq "$got $status" '1000|f 7' 'rows of the backup, and the status of the command'

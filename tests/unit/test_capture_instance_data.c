@@ -223,6 +223,10 @@ static int as_confined(int rules)
 		did |= mkdir(at("out/dir"), 0700) == 0 ? 16 : 0;
 		did |= unlink(at("out/old")) == 0 ? 32 : 0;
 		did |= open("/dev/null", O_WRONLY) >= 0 ? 64 : 0;
+		did |= open(at("opened/old"), O_RDWR) >= 0 && unlink(at("opened/old")) < 0 &&
+				       open(at("opened/new"), O_WRONLY | O_CREAT, 0600) < 0
+			       ? 128
+			       : 0;
 		_exit(did);
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -230,9 +234,85 @@ static int as_confined(int rules)
 	return WEXITSTATUS(status);
 }
 
+/* ---- the backup's own WAL ---- */
+
+#define SEGMENT (1u << 20)
+
+static void put_segment(const char *name, char fill)
+{
+	FILE *f = fopen(at(name), "w");
+
+	ck_assert_ptr_nonnull(f);
+	for (size_t i = 0; i < SEGMENT; i++)
+		fputc(fill, f);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+/* How many bytes of the segment are `fill`, followed by zeroes up to its size. */
+static size_t filled(const char *name, char fill)
+{
+	FILE *f = fopen(at(name), "r");
+	size_t n = 0, all = 0;
+	int c;
+
+	ck_assert_ptr_nonnull(f);
+	for (; (c = fgetc(f)) != EOF; all++) {
+		n += c == fill;
+		ck_assert(c == (n > all ? fill : 0));
+	}
+	fclose(f);
+	ck_assert_uint_eq(all, SEGMENT);
+	return n;
+}
+
+static const struct {
+	uint64_t to;
+	int r;
+	size_t last; /* bytes that are left of segment 3 */
+} ends[] = {
+	{0x300100, 0, 0x100},
+	{0x302000, 0, 0x2000},
+	{0x3fffff, 0, 0xfffff},
+	{0x400000, 0, 0x100000}, /* the end of a segment: the next one is not needed */
+	{0x300001, 0, 1},
+	{0x500100, -ENOENT, SEGMENT}, /* segment 5 is not there */
+	{0x200028, -ENOENT, SEGMENT}, /* ends where it begins */
+	{0, -ENOENT, SEGMENT},
+};
+
+START_TEST(wal_ends_with_the_backup)
+{
+	struct instance_wal w = {{1}, SEGMENT, {0x200028}, {ends[_i].to}};
+	bool done = ends[_i].r == 0;
+	struct err e = {0};
+
+	ck_assert_int_eq(mkdir(at("pg_wal"), 0700), 0);
+	put_segment("pg_wal/000000010000000000000002", 'a');
+	put_segment("pg_wal/000000010000000000000003", 'b');
+	put_segment("pg_wal/000000010000000000000004", 'c');
+	put_segment("pg_wal/000000020000000000000003", 'd');
+	put("pg_wal/00000002.history", "x");
+	put("pg_wal/000000010000000000000003.partial", "x");
+	ck_assert_int_eq(instance_data_end_wal(dir, &w, &e), ends[_i].r);
+	ck_assert_uint_eq(filled("pg_wal/000000010000000000000002", 'a'), SEGMENT);
+	ck_assert_uint_eq(filled("pg_wal/000000010000000000000003", 'b'), ends[_i].last);
+	ck_assert_int_eq(is_there("pg_wal/000000010000000000000004"), !done);
+	ck_assert_int_eq(is_there("pg_wal/000000020000000000000003"), !done);
+	ck_assert(is_there("pg_wal/00000002.history"));
+	ck_assert(is_there("pg_wal/000000010000000000000003.partial"));
+	/* Once more, as after an earlier call that was cut off. */
+	ck_assert_int_eq(instance_data_end_wal(dir, &w, &e), ends[_i].r);
+	ck_assert_uint_eq(filled("pg_wal/000000010000000000000003", 'b'), ends[_i].last);
+	/* One that is too short is none. */
+	put("pg_wal/000000010000000000000002", "x");
+	ck_assert_int_eq(instance_data_end_wal(dir, &w, &e), -ENOENT);
+}
+END_TEST
+
 START_TEST(a_confined_process_stays_where_it_is)
 {
 	_cleanup_(freep) char *in = strdup(at("in")), *nowhere = strdup(at("nowhere"));
+	_cleanup_(freep) char *opened = strdup(at("opened"));
 	const char *dirs[] = {in, nowhere, NULL};
 	struct err e = {0};
 	int rules;
@@ -241,14 +321,16 @@ START_TEST(a_confined_process_stays_where_it_is)
 	ck_assert_int_eq(mkdir(at("in/sub"), 0700), 0);
 	ck_assert_int_eq(mkdir(at("out"), 0700), 0);
 	put("out/old", "x");
-	rules = confine_new(dirs, &e);
+	ck_assert_int_eq(mkdir(at("opened"), 0700), 0);
+	put("opened/old", "x");
+	rules = confine_new(dirs, opened, &e);
 	if (rules == -EOPNOTSUPP) {
 		/* A kernel without Landlock: then the caller is told so, which is all that there is to test. */
 		ck_assert_ptr_nonnull(strstr(e.text, "Landlock"));
 		return;
 	}
 	ck_assert_msg(rules >= 0, "%s", e.text);
-	ck_assert_int_eq(as_confined(rules), 1 | 2 | 64);
+	ck_assert_int_eq(as_confined(rules), 1 | 2 | 64 | 128);
 	ck_assert(is_there("out/old"));
 	close(rules);
 	ck_assert_int_eq(as_confined(-1), 127);
@@ -267,6 +349,7 @@ static Suite *suite(void)
 	tcase_add_test(t, includes_stay_inside);
 	tcase_add_test(t, a_missing_configuration_is_made);
 	tcase_add_test(t, settings_and_signals);
+	tcase_add_loop_test(t, wal_ends_with_the_backup, 0, sizeof(ends) / sizeof(*ends));
 	tcase_add_test(t, a_confined_process_stays_where_it_is);
 	return s;
 }

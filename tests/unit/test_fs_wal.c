@@ -477,6 +477,52 @@ START_TEST(restore_command)
 }
 END_TEST
 
+/* What a server on a branch gets: a link to what it may open for writing, a copy of anything else. */
+START_TEST(link_command)
+{
+	char *top = check_tempdir(), mnt[300], wal[400], path[500], got[500], to[500] = "", *command;
+	char self[500] = "";
+	struct stat st;
+
+	snprintf(mnt, sizeof(mnt), "%s/%s", top, mounts[_i]);
+	snprintf(got, sizeof(got), "%s/got", top);
+	ck_assert_int_eq(pit_link_command(mnt, "main", &command, NULL), 0);
+	ck_assert_int_gt(run_command(command, "SEG", got), 125);
+	ck_assert_int_eq(mkdir(mnt, 0700), 0);
+	snprintf(wal, sizeof(wal), "%s/main", mnt);
+	ck_assert_int_eq(mkdir(wal, 0700), 0);
+	snprintf(wal, sizeof(wal), "%s/main/wal", mnt);
+	ck_assert_int_eq(mkdir(wal, 0700), 0);
+	ck_assert_int_eq(run_command(command, "SEG", got), 1);
+	/* Asking whether it can be opened must not make it. */
+	snprintf(path, sizeof(path), "%s/SEG", wal);
+	ck_assert_int_ne(access(path, F_OK), 0);
+	/* A partial one grows and goes. */
+	snprintf(path, sizeof(path), "%s/SEG.partial", wal);
+	put_text(path, "part");
+	ck_assert_int_eq(run_command(command, "SEG", got), 0);
+	ck_assert(lstat(got, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 4);
+	ck_assert_int_eq(unlink(got), 0);
+	snprintf(path, sizeof(path), "%s/SEG", wal);
+	put_text(path, "whole");
+	ck_assert_int_eq(run_command(command, "SEG", got), 0);
+	ck_assert_int_gt(readlink(got, to, sizeof(to) - 1), 0);
+	ck_assert_str_eq(to, path);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_eq(st.st_size, 5);
+	ck_assert_int_eq(unlink(got), 0);
+	ck_assert_int_eq(unlink(path), 0);
+	/* A program that runs cannot be opened for writing, by nobody. */
+	ck_assert_int_gt(readlink("/proc/self/exe", self, sizeof(self) - 1), 0);
+	ck_assert_int_eq(symlink(self, path), 0);
+	ck_assert_int_eq(run_command(command, "SEG", got), 0);
+	ck_assert(lstat(got, &st) == 0 && S_ISREG(st.st_mode));
+	free(command);
+	check_rmtree(top);
+	free(top);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("fs_wal");
@@ -494,6 +540,7 @@ static Suite *suite(void)
 	tcase_add_test(t, held_as_long_as_known);
 	suite_add_tcase(s, t);
 	tcase_add_loop_test(c, restore_command, 0, sizeof(mounts) / sizeof(*mounts));
+	tcase_add_loop_test(c, link_command, 0, sizeof(mounts) / sizeof(*mounts));
 	suite_add_tcase(s, c);
 	return s;
 }

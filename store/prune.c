@@ -472,6 +472,8 @@ static int prune(struct prune *p, struct err *e)
 		return 0;
 	}
 	r = copy_living(p, reach, e);
+	reach_freep(&reach); /* look_again has its own */
+	reach = NULL;
 	if (!r)
 		r = condemn(p, e);
 	/* Who begins after this sees the sentences; who began before is seen here. */

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "src/base/clean.h"
-#include "store/digestset.h"
 #include "store/map.h"
 #include "store/node.h"
 #include "store/repo.h"
@@ -30,11 +29,12 @@ struct tally {
 struct reach {
 	struct store *s;
 	const volatile sig_atomic_t *stop;
-	uint8_t *bits;
+	uint8_t *bits; /* a record of the index each: it is needed */
+	uint8_t *
+		walked; /* and what it leads to is marked: nodes of trees and maps. A chunk may have a node's bytes. */
 	uint64_t n_bits;
 	struct tally *packs;
 	uint32_t n_packs;
-	struct digestset walked; /* nodes of trees and maps */
 };
 
 int reach_new(struct store *s, const volatile sig_atomic_t *stop, struct reach **ret, struct err *e)
@@ -46,10 +46,11 @@ int reach_new(struct store *s, const volatile sig_atomic_t *stop, struct reach *
 		r->stop = stop;
 		r->n_bits = index_entries(s->index);
 		r->bits = calloc(1, (size_t)(r->n_bits / 8 + 1));
+		r->walked = calloc(1, (size_t)(r->n_bits / 8 + 1));
 		r->n_packs = index_packs(s->index);
 		r->packs = calloc((size_t)r->n_packs + 1, sizeof(*r->packs));
 	}
-	if (!r || !r->bits || !r->packs) {
+	if (!r || !r->bits || !r->walked || !r->packs) {
 		reach_free(r);
 		return err_sys(e, -ENOMEM, "marking what is needed");
 	}
@@ -62,8 +63,8 @@ void reach_free(struct reach *r)
 	if (!r)
 		return;
 	free(r->bits);
+	free(r->walked);
 	free(r->packs);
-	digestset_release(&r->walked);
 	free(r);
 }
 
@@ -75,42 +76,53 @@ static bool place_of(const struct reach *r, const struct digest *id, struct plac
 	return found && ret->entry < r->n_bits && ret->pack < r->n_packs;
 }
 
-static bool has(const struct reach *r, uint64_t entry)
+static bool has(const uint8_t *bits, uint64_t entry)
 {
-	return r->bits[entry / 8] >> (entry % 8) & 1;
+	return bits[entry / 8] >> (entry % 8) & 1;
 }
 
-static int mark(struct reach *r, const struct digest *id, struct err *e)
+static void set(uint8_t *bits, uint64_t entry)
+{
+	bits[entry / 8] |= (uint8_t)(1u << (entry % 8));
+}
+
+static int mark(struct reach *r, const struct digest *id, struct place *ret, struct err *e)
 {
 	char hex[DIGEST_HEX];
 	struct place at;
 
 	if (!place_of(r, id, &at))
 		return err_set(e, -ENODATA, "chunk %s is missing", digest_hex(id, hex));
-	if (has(r, at.entry))
+	*ret = at;
+	if (has(r->bits, at.entry))
 		return 0;
-	r->bits[at.entry / 8] |= (uint8_t)(1u << (at.entry % 8));
+	set(r->bits, at.entry);
 	r->packs[at.pack].bytes += at.len;
 	r->packs[at.pack].deltas += at.depth > 0;
 	return 0;
+}
+
+static int mark_chunk(struct reach *r, const struct digest *id, struct err *e)
+{
+	struct place at;
+
+	return mark(r, id, &at, e);
 }
 
 /* Marks a node and gives its bytes. 0: it was walked before. */
 static int enter(
 	struct reach *r, const struct digest *id, enum record_kind kind, struct blob **ret, struct err *e)
 {
-	int got = digestset_add(&r->walked, id), ret_code;
+	struct place at = {0};
+	int got = mark(r, id, &at, e);
 
-	if (got < 0)
-		return err_sys(e, got, "marking what is needed");
-	if (!got)
-		return 0;
+	if (got < 0 || has(r->walked, at.entry))
+		return got;
+	set(r->walked, at.entry);
 	if (r->stop && *r->stop)
 		return err_set(e, -EINTR, "stopped");
-	ret_code = mark(r, id, e);
-	if (!ret_code)
-		ret_code = repo_blob(r->s, id, kind, ret, e);
-	return ret_code < 0 ? ret_code : 1;
+	got = repo_blob(r->s, id, kind, ret, e);
+	return got < 0 ? got : 1;
 }
 
 static int walk_map(struct reach *r, const struct digest *id, unsigned level, struct err *e)
@@ -121,7 +133,7 @@ static int walk_map(struct reach *r, const struct digest *id, unsigned level, st
 	if (digest_is_zero(id))
 		return 0;
 	if (!level)
-		return mark(r, id, e);
+		return mark_chunk(r, id, e);
 	got = enter(r, id, RECORD_MAP, &b, e);
 	if (got <= 0)
 		return got;
@@ -148,7 +160,7 @@ static int walk_rope(struct reach *r, const struct digest *id, int level, struct
 	if (digest_is_zero(id))
 		return 0;
 	if (level < 0)
-		return mark(r, id, e);
+		return mark_chunk(r, id, e);
 	got = enter(r, id, RECORD_MAP, &b, e);
 	if (got <= 0)
 		return got;
@@ -263,7 +275,7 @@ static int mark_bases_of(struct reach *r, struct heads *h, const struct pack_ent
 		if (!got)
 			got = record_base(head, len, &entries[i].id, &base, e);
 		if (!got)
-			got = mark(r, &base, e);
+			got = mark_chunk(r, &base, e);
 		if (got < 0)
 			return got;
 	}
@@ -331,7 +343,7 @@ bool reach_has(const struct reach *r, const struct digest *id, uint32_t pack, ui
 {
 	struct place at;
 
-	return place_of(r, id, &at) && at.pack == pack && at.off == off && has(r, at.entry);
+	return place_of(r, id, &at) && at.pack == pack && at.off == off && has(r->bits, at.entry);
 }
 
 uint64_t reach_bytes(const struct reach *r, uint32_t pack)

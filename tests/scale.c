@@ -112,18 +112,27 @@ static struct digest chunk_id(uint64_t i)
 	return digest_of(bytes, chunk(i, bytes));
 }
 
-/* What is the process's own and resident, in MiB. */
-static double own_mib(void)
+/* What is resident, in MiB: the process's own, and pages of mapped files. */
+static double resident_mib(double *mapped)
 {
 	FILE *f = fopen("/proc/self/status", "r");
 	char line[200];
-	double kib = 0;
+	double own = 0, file = 0;
 
-	while (f && fgets(line, sizeof(line), f))
-		sscanf(line, "RssAnon: %lf", &kib);
+	while (f && fgets(line, sizeof(line), f)) {
+		sscanf(line, "RssAnon: %lf", &own);
+		sscanf(line, "RssFile: %lf", &file);
+	}
 	if (f)
 		fclose(f);
-	return kib / 1024;
+	if (mapped)
+		*mapped = file / 1024;
+	return own / 1024;
+}
+
+static double own_mib(void)
+{
+	return resident_mib(NULL);
 }
 
 static struct store *open_store(const char *dir, bool cached)
@@ -407,11 +416,11 @@ static void prune_import(const char *dir, uint64_t n, struct figures *f)
 	store_free(h.s);
 }
 
-/* The most memory of the process's own while something runs, as far as a look every 20 ms shows. */
+/* The most memory while something runs, as far as a look every 20 ms shows. */
 struct watch {
 	pthread_t thread;
 	atomic_bool end;
-	double most;
+	double own, mapped;
 };
 
 static void *watch_run(void *arg)
@@ -419,9 +428,10 @@ static void *watch_run(void *arg)
 	struct watch *w = arg;
 
 	while (!atomic_load(&w->end)) {
-		double now = own_mib();
+		double mapped, own = resident_mib(&mapped);
 
-		w->most = now > w->most ? now : w->most;
+		w->own = own > w->own ? own : w->own;
+		w->mapped = mapped > w->mapped ? mapped : w->mapped;
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 	}
 	return NULL;
@@ -429,17 +439,23 @@ static void *watch_run(void *arg)
 
 static void watch_begin(struct watch *w)
 {
-	*w = (struct watch){.most = 0};
+	*w = (struct watch){.own = 0};
 	atomic_init(&w->end, false);
 	if (pthread_create(&w->thread, NULL, watch_run, w))
 		exit(1);
 }
 
-static double watch_end(struct watch *w)
+/* Ends it, with two figures: WHAT_own_mib, WHAT_mapped_mib. */
+static void watch_end(struct watch *w, const char *what, struct figures *f)
 {
+	char name[40];
+
 	atomic_store(&w->end, true);
 	pthread_join(w->thread, NULL);
-	return w->most;
+	snprintf(name, sizeof(name), "%s_own_mib", what);
+	figure(f, name, w->own);
+	snprintf(name, sizeof(name), "%s_mapped_mib", what);
+	figure(f, name, w->mapped);
 }
 
 static void prune_run(const char *dir, uint64_t n, struct figures *f)
@@ -461,14 +477,14 @@ static void prune_run(const char *dir, uint64_t n, struct figures *f)
 	t = clock_mono_ns();
 	watch_begin(&w);
 	need(store_prune(s, &o, &report, &e), "prune", &e);
-	figure(f, "prune_dry_own_mib", watch_end(&w));
+	watch_end(&w, "prune_dry", f);
 	figure(f, "prune_dry_ns", since(t) / (double)n);
 	need(store_remove_snapshots(s, l.refs, 1, &e), "prune", &e);
 	o = (struct prune_options){0};
 	t = clock_mono_ns();
 	watch_begin(&w);
 	need(store_prune(s, &o, &report, &e), "prune", &e);
-	figure(f, "prune_own_mib", watch_end(&w));
+	watch_end(&w, "prune", f);
 	figure(f, "prune_ns", since(t) / (double)n);
 	figure(f, "prune_removed_mib", (double)report.removed_bytes / (1 << 20));
 	figure(f, "prune_copied_mib", (double)report.rewritten_bytes / (1 << 20));
@@ -513,7 +529,7 @@ static void prune_check(const char *dir, uint64_t n, struct figures *f)
 	t = clock_mono_ns();
 	watch_begin(&w);
 	need(store_verify(s, &o, on_finding, NULL, &v, &e), "verify", &e);
-	figure(f, "prune_verify_own_mib", watch_end(&w));
+	watch_end(&w, "prune_verify", f);
 	figure(f, "prune_verify_ns", since(t) / (double)n);
 	if (v.damaged || v.lost || v.unused || v.snapshots != 1)
 		die("what is left is damaged", -EINVAL, &e);

@@ -225,12 +225,15 @@ again() {
 # chosen: the pairs that this run takes, "verb verb" a line.
 chosen() {
 	local a b share=${PAIR_SHARE:-1/1} n=0
-	RANDOM=$SEED
-	for ((a = 0; a < ${#verbs[@]}; a++)); do
-		for ((b = a; b < ${#verbs[@]}; b++)); do
-			! [[ ${verbs[a]}+${verbs[b]} =~ ${PAIR_ONLY:-.} ]] || printf '%05d %s %s\n' "$RANDOM" "${verbs[a]}" "${verbs[b]}"
+	{
+		RANDOM=$SEED
+		for ((a = 0; a < ${#verbs[@]}; a++)); do
+			for ((b = a; b < ${#verbs[@]}; b++)); do
+				! [[ ${verbs[a]}+${verbs[b]} =~ ${PAIR_ONLY:-.} ]] ||
+					printf '%05d %s %s\n' "$RANDOM" "${verbs[a]}" "${verbs[b]}"
+			done
 		done
-	done | sort | cut -d ' ' -f 2- | if [ "${PAIR_COUNT:-22}" = 0 ]; then cat; else sed "${PAIR_COUNT:-22}q"; fi |
+	} | sort | cut -d ' ' -f 2- | if [ "${PAIR_COUNT:-22}" = 0 ]; then cat; else sed "${PAIR_COUNT:-22}q"; fi |
 		while read -r a b; do
 			n=$((n + 1))
 			[ $((n % ${share#*/} + 1)) != "${share%/*}" ] || echo "$a $b"

@@ -34,8 +34,8 @@ struct decoded {
 };
 
 /* Reads, checks and unpacks id, of whatever kind it was stored as: a file may have the very bytes of a node,
- * and they are kept once. -ENODATA: the index does not have it (or a base); -EBADMSG: damaged. Texts
- * name the chunk and the object. */
+ * and they are kept once. -ENODATA: the index does not have it (or a base); -ESTALE: it
+ * is not any more where the index says; -EBADMSG: damaged. Texts name the chunk and the object. */
 int decoder_load(
 	struct decoder *d, struct index *ix, const struct digest *id, struct decoded *ret, struct err *e);
 

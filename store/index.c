@@ -742,7 +742,7 @@ int index_read(struct index *ix, const struct place *at, void *p, struct err *e)
 
 	/* Another process may have removed the pack after putting its records elsewhere. */
 	if (r == -ENOENT)
-		return err_set(e, -ENODATA, "object %s is gone", index_object_name(ix, at, name));
+		return err_set(e, -ESTALE, "object %s is gone", index_object_name(ix, at, name));
 	if (r < 0)
 		return r;
 	n = object_read(h->object, at->off, p, at->len, e);

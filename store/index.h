@@ -61,8 +61,8 @@ bool index_find_lasting(struct index *ix, const struct digest *id, struct place 
 bool index_pack_number(struct index *ix, const struct digest *pack, uint32_t *ret);
 uint32_t index_packs(struct index *ix); /* above all numbers */
 
-/* Reads the record at a place into p (at->len bytes). -EBADMSG when the pack is shorter, -ENODATA when it is
- * gone. */
+/* Reads the record at a place into p (at->len bytes). -EBADMSG when the pack is shorter, -ESTALE when it is
+ * gone: what lived in it has been put elsewhere, and the index is behind. */
 int index_read(struct index *ix, const struct place *at, void *p, struct err *e);
 /* A hint that it will be read. */
 void index_advise(struct index *ix, const struct place *at);

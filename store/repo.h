@@ -28,6 +28,7 @@ struct store {
 	pthread_mutex_t refreshing; /* rank: above the index's; guards refreshed_ns */
 	uint64_t refreshed_ns; /* when the index last began to look for packs, CLOCK_MONOTONIC; 0: not yet */
 	atomic_ullong snapshot_ns; /* when a snapshot was last loaded; 0: never */
+	atomic_ullong lost_ns;	   /* when a chunk was last found to be lost; 0: never */
 
 	pthread_mutex_t lock;	   /* rank: leaf; guards what follows */
 	struct decoder **decoders; /* idle ones */

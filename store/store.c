@@ -27,7 +27,9 @@
 #define CHAIN_OFF UINT32_MAX
 #define LEVEL_DEFAULT 2
 #define CACHE_DEFAULT (64u << 20)
-#define REFRESH_NS 1000000000ull /* missing chunks ask the backend for new packs at most this often */
+#define LOST_NS \
+	1000000000ull /* for so long a repository that lost a chunk is not searched for the next one */
+#define LOOKS 16      /* for a chunk that one prune after the other moves */
 #define VERSION 1
 
 CLEANUP_DEFINE(struct store, store_free)
@@ -262,14 +264,13 @@ static int refresh_since(struct store *s, uint64_t since, struct err *e)
 	return r;
 }
 
-/* What is new enough to believe that a chunk is missing: a look after the last snapshot was loaded, for a snapshot is
- * published after its chunks, and after the last second, in which a prune may have moved it. */
-static uint64_t believable(struct store *s)
+/* Where a chunk was lost a moment ago, the next one that is missing is not searched for: there may be thousands. Not so for
+ * snapshots that were loaded since, which are published after their chunks. */
+static bool is_losing(struct store *s)
 {
-	uint64_t snapshot = atomic_load(&s->snapshot_ns), now = clock_mono_ns();
-	uint64_t recent = now > REFRESH_NS ? now - REFRESH_NS : 1;
+	uint64_t lost = atomic_load(&s->lost_ns);
 
-	return snapshot > recent ? snapshot : recent;
+	return lost && lost > atomic_load(&s->snapshot_ns) && clock_mono_ns() - lost < LOST_NS;
 }
 
 int store_usage(struct store *s, uint64_t *ret_bytes, struct err *e)
@@ -320,6 +321,29 @@ void repo_give_decoder(struct store *s, struct decoder *d)
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* As decoder_read, but -ENODATA means that it is lost. What a prune has moved since the index was read is in a pack that is
+ * listed now. A listing that goes on while a pack comes and another one goes may show neither, so a chunk is lost when two
+ * in a row have not brought it. */
+static int read_record(
+	struct store *s, struct decoder *d, const struct digest *id, size_t *ret_len, struct err *e)
+{
+	int r = decoder_read(d, s->index, id, ret_len, e);
+	unsigned missed = 0;
+
+	for (unsigned i = 0; i < LOOKS; i++) {
+		if (r == -ENODATA ? missed++ == 2 || is_losing(s) : r != -ESTALE)
+			break;
+		r = refresh_since(s, clock_mono_ns(), e);
+		if (!r)
+			r = decoder_read(d, s->index, id, ret_len, e);
+	}
+	if (r != -ENODATA && r != -ESTALE)
+		return r;
+	if (!is_losing(s))
+		atomic_store(&s->lost_ns, clock_mono_ns());
+	return -ENODATA;
+}
+
 static int load_blob(void *arg, const struct digest *id, uint8_t **ret, size_t *ret_len, struct err *e)
 {
 	struct store *s = arg;
@@ -330,12 +354,7 @@ static int load_blob(void *arg, const struct digest *id, uint8_t **ret, size_t *
 
 	if (!d)
 		return err_sys(e, -ENOMEM, "decoding a chunk");
-	r = decoder_read(d, s->index, id, &len, e);
-	if (r == -ENODATA) {
-		r = refresh_since(s, believable(s), e);
-		if (!r)
-			r = decoder_read(d, s->index, id, &len, e);
-	}
+	r = read_record(s, d, id, &len, e);
 	if (!r)
 		r = (p = cache_alloc(s->cache, len)) ? decoder_unpack(d, s->index, p, e)
 						     : err_sys(e, -ENOMEM, "decoding a chunk");

@@ -83,7 +83,7 @@ static int unpack_record(struct pass *p, struct worker *w, const struct record *
 	int r = decoder_record(w->decoder, ix, rec, w->raw, ret, ret_base, e), again;
 	struct err why = {0};
 
-	if (r != -ENODATA || !*ret_base)
+	if ((r != -ENODATA && r != -ESTALE) || !*ret_base)
 		return r;
 	again = verify_refresh(p->v, &why);
 	if (again < 0) {

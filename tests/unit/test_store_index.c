@@ -333,10 +333,10 @@ START_TEST(packs_removed)
 	put_numbers(&p, ix, 7, 1);
 	remove_pack(&p, &packs[0]);
 	remove_pack(&p, &packs[3]);
-	/* Not noticed yet: the place leads to nothing, and that is said as a chunk that is missing. */
+	/* Not noticed yet: the place leads to nothing, and that is said. */
 	id = id_of(35);
 	ck_assert(index_find(ix, &id, &at));
-	fx_fails(index_read(ix, &at, bytes, &e), -ENODATA, &e);
+	fx_fails(index_read(ix, &at, bytes, &e), -ESTALE, &e);
 	fx_ok(index_sync(ix, &e), &e);
 	for (uint64_t n = 0; n < 60; n++)
 		ck_assert_int_eq(has(ix, n), n == 7 || n == 10 || (n >= 20 && n < 30) || n >= 40);

@@ -232,6 +232,33 @@ START_TEST(mostly_dead_packs_are_rewritten)
 }
 END_TEST
 
+/* Everything moves again and again, without a pause: who reads finds it each time, and what is lost is still told. */
+START_TEST(who_reads_finds_what_was_moved)
+{
+	uint64_t rng = check_seed();
+	struct fixture f = make(), reader = f;
+	struct history h = {0};
+	struct store_options o = {.cache_bytes = 1};
+	struct digest none = digest_of("none", 4);
+	struct blob *b;
+	struct err e = {0};
+
+	add(&f, &h, &rng);
+	fx_ok(store_open(f.repo, &o, &reader.s, &e), &e);
+	fx_check_snapshot(&reader, h.ids[0], &h.trees[0]);
+	for (unsigned i = 0; i < 5; i++) {
+		struct prune_report r = prune(&f, &(struct prune_options){.rewrite_percent = 100});
+
+		ck_assert_uint_gt(r.removed, 0);
+		fx_check_snapshot(&reader, h.ids[0], &h.trees[0]);
+		fx_fails(repo_blob(reader.s, &none, RECORD_CHUNK, &b, &e), -ENODATA, &e);
+	}
+	fx_close(&reader);
+	history_free(&h);
+	fx_free(&f);
+}
+END_TEST
+
 /* An ingest that began before, and relies on what is about to go. */
 START_TEST(a_backup_at_work_is_waited_for)
 {
@@ -403,6 +430,7 @@ static Suite *suite(void)
 	tcase_add_test(t, nothing_to_do);
 	tcase_add_test(t, old_ones_go);
 	tcase_add_test(t, mostly_dead_packs_are_rewritten);
+	tcase_add_test(t, who_reads_finds_what_was_moved);
 	tcase_add_test(t, a_backup_at_work_is_waited_for);
 	tcase_add_test(t, the_condemned_are_not_relied_on);
 	tcase_add_test(t, damage_stops_it);

@@ -179,7 +179,7 @@ do_branches() {
 
 do_restore() {
 	rm -rf "$SCRATCH/out.$SIDE"
-	"$PGSTRATA" restore -q -r "$REPO" "$KEPT" "$SCRATCH/out.$SIDE" && diff -r "$SCRATCH/kept" "$SCRATCH/out.$SIDE"
+	"$PGSTRATA" restore -q -r "$REPO" -k base "$KEPT" "$SCRATCH/out.$SIDE" && diff -r "$SCRATCH/kept" "$SCRATCH/out.$SIDE"
 }
 
 do_backup() {

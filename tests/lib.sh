@@ -151,6 +151,8 @@ pg_start() {
 	chown postgres: "$socket"
 	port=$((20000 + RANDOM % 30000))
 	options="-c listen_addresses= -c unix_socket_directories=$socket -c port=$port -c fsync=off"
+	# A scan begins where the last one stood otherwise, and rows are compared in their order.
+	options+=" -c synchronize_seqscans=off"
 	for setting in "$@"; do
 		options+=" -c ${setting%%=*}=$(printf '%q' "${setting#*=}")"
 	done

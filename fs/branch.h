@@ -92,6 +92,14 @@ int branch_drop_privileges(struct branch *b, uint64_t number, struct err *e);
 int branch_open(struct branch *b, uint64_t number, struct branch_open **ret, struct err *e);
 void branch_open_drop(struct branch_open *o);
 ssize_t branch_read(struct branch_open *o, uint64_t off, void *p, size_t n, struct err *e);
+/* For who wants to read by himself what lies below: what branch_lower.open gave, NULL when nothing was read of it yet. Good
+ * until o is dropped. About the n bytes at off, as far as the file goes: */
+struct branch_share {
+	uint64_t below; /* so many bytes of the file below still count, wherever no block is written */
+	uint64_t n;	/* bytes there are */
+	bool some, all; /* of them come from below */
+};
+void *branch_open_below(struct branch_open *o, uint64_t off, uint64_t n, struct branch_share *ret);
 /* All n bytes, or an error and the file's size as before. */
 int branch_write(struct branch_open *o, uint64_t off, const void *p, size_t n, struct err *e);
 /* fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE with or without KEEP_SIZE; else -EOPNOTSUPP. */

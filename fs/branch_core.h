@@ -15,11 +15,13 @@ struct branch_open {
 	uint64_t number;
 	unsigned refs;	       /* guarded by b->lock */
 	pthread_rwlock_t lock; /* rank: above b->lock; held for writing by who changes bytes or the size */
-	pthread_mutex_t once;  /* rank: leaf but for `lower` being opened; guards fd and lower being set */
-	pthread_mutex_t sync;  /* rank: above lock: one fsync at a time */
-	int fd;		       /* files/<number>, or -1 */
-	void *lower;	       /* NULL: not open */
-	uint64_t *pending;     /* blocks that are written and not in the journal; guarded by b->lock */
+	pthread_mutex_t
+		once; /* rank: leaf but for `lower` being opened; guards fd and lower(_size) being set */
+	pthread_mutex_t sync; /* rank: above lock: one fsync at a time */
+	int fd;		      /* files/<number>, or -1 */
+	void *lower;	      /* NULL: not open */
+	uint64_t lower_size;  /* what counted of it when it was opened */
+	uint64_t *pending;    /* blocks that are written and not in the journal; guarded by b->lock */
 	size_t words;
 	bool dirty;  /* fd has what is not synced; b->lock */
 	bool unsaid; /* size or times are not in the journal; b->lock */

@@ -186,15 +186,18 @@ static int own_fd(struct branch_open *o, const struct branch_node *n, int *ret, 
 
 /* ---- reading ---- */
 
-/* n bytes from below, which are there. */
-static int read_below(struct branch_open *o, uint64_t off, uint8_t *p, size_t n, struct err *e)
+/* n bytes from below, which are there: of `below` bytes. */
+static int read_below(
+	struct branch_open *o, uint64_t below, uint64_t off, uint8_t *p, size_t n, struct err *e)
 {
 	ssize_t got;
 	int r = 0;
 
 	pthread_mutex_lock(&o->once);
-	if (!o->lower)
+	if (!o->lower) {
 		r = o->b->lower->open(o->b->lower_arg, o->number, &o->lower, e);
+		o->lower_size = below;
+	}
 	pthread_mutex_unlock(&o->once);
 	if (r < 0)
 		return r;
@@ -209,7 +212,7 @@ static int read_unwritten(
 	struct branch_open *o, uint64_t below, uint64_t off, uint8_t *p, size_t n, struct err *e)
 {
 	size_t from = off >= below ? 0 : n < below - off ? n : (size_t)(below - off);
-	int r = from ? read_below(o, off, p, from, e) : 0;
+	int r = from ? read_below(o, below, off, p, from, e) : 0;
 
 	memset(p + from, 0, n - from);
 	return r;
@@ -281,6 +284,33 @@ ssize_t branch_read(struct branch_open *o, uint64_t off, void *p, size_t n, stru
 	}
 	pthread_rwlock_unlock(&o->lock);
 	return r < 0 ? r : (ssize_t)n;
+}
+
+void *branch_open_below(struct branch_open *o, uint64_t off, uint64_t n, struct branch_share *ret)
+{
+	uint64_t size, own = 0, blocks, end;
+	struct branch_node *node;
+	void *file;
+
+	pthread_mutex_lock(&o->once);
+	file = o->lower;
+	size = ret->below = o->lower_size;
+	pthread_mutex_unlock(&o->once);
+	pthread_mutex_lock(&o->b->lock);
+	node = branch_table_node(&o->b->table, o->number);
+	if (node) {
+		size = node->st.size;
+		ret->below = node->lower_size;
+	}
+	ret->n = off < size ? (n < size - off ? n : size - off) : 0;
+	end = off + ret->n < ret->below ? off + ret->n : ret->below;
+	blocks = off < end ? (end - 1) / BRANCH_BLOCK + 1 - off / BRANCH_BLOCK : 0;
+	for (uint64_t i = 0; node && i < blocks; i++)
+		own += branch_node_has(node, off / BRANCH_BLOCK + i);
+	pthread_mutex_unlock(&o->b->lock);
+	ret->some = own < blocks;
+	ret->all = blocks && !own && end == off + ret->n;
+	return file;
 }
 
 /* ---- writing ---- */

@@ -510,19 +510,18 @@ static void read_copy(fuse_req_t req, struct handle *h, uint64_t off, size_t siz
 		fuse_reply_buf(req, p, (size_t)got);
 }
 
-/* Replies with [off, off + size), which the file has. */
-static void read_slices(fuse_req_t req, struct handle *h, uint64_t off, size_t size)
+bool driver_read_slices(void *req, struct handle *h, struct file *f, uint64_t off, size_t size)
 {
 	struct slice slices[SLICES];
 	struct iovec iov[SLICES];
 	unsigned count = SLICES;
 	size_t total = 0;
 	struct err e = {0};
-	int r = file_slices(handle_file(h), off, size, slices, &count, &e);
+	int r = file_slices(f, off, size, slices, &count, &e);
 
 	if (r < 0) {
 		reply_failed(req, handle_node(h), r, &e);
-		return;
+		return true;
 	}
 	for (unsigned i = 0; i < count; i++) {
 		iov[i] = (struct iovec){.iov_base = (void *)slices[i].p, .iov_len = slices[i].len};
@@ -533,8 +532,7 @@ static void read_slices(fuse_req_t req, struct handle *h, uint64_t off, size_t s
 		fuse_reply_iov(req, iov, (int)count);
 	for (unsigned i = 0; i < count; i++)
 		slice_release(&slices[i]);
-	if (total != size)
-		read_copy(req, h, off, size);
+	return total == size;
 }
 
 static void driver_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
@@ -555,7 +553,8 @@ static void driver_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, 
 	}
 	handle_hold(h);
 	handle_note_read(h, (uint64_t)off, size);
-	read_slices(req, h, (uint64_t)off, size);
+	if (!driver_read_slices(req, h, handle_file(h), (uint64_t)off, size))
+		read_copy(req, h, (uint64_t)off, size);
 	handle_drop(h);
 }
 

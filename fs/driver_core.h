@@ -11,6 +11,10 @@
 /* The node of a request; replies and gives false when the kernel asks for what it cannot know. */
 bool driver_get(void *req, uint64_t ino, struct node *ret);
 
+/* Replies with [off, off + size), which the file has; or gives false when there are too many pieces. The handle is held: the
+ * client may close it as soon as it has the reply. */
+bool driver_read_slices(void *req, struct handle *h, struct file *f, uint64_t off, size_t size);
+
 /* Requests about nodes of a branch (NODE_MOVES). */
 void driver_branch_open(void *req, const struct node *n, void *fi);
 void driver_branch_read(void *req, struct handle *h, uint64_t off, size_t size);

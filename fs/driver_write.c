@@ -376,7 +376,8 @@ static void driver_create(
 	}
 }
 
-void driver_branch_read(void *req, struct handle *h, uint64_t off, size_t size)
+/* Through memory: what comes from several places. */
+static void read_copy(fuse_req_t req, struct handle *h, uint64_t off, size_t size)
 {
 	_cleanup_(freep) char *p = malloc(size);
 	struct err e = {0};
@@ -391,6 +392,19 @@ void driver_branch_read(void *req, struct handle *h, uint64_t off, size_t size)
 		reply_failed(req, handle_node(h), (int)got, &e);
 	else
 		fuse_reply_buf(req, p, (size_t)got);
+}
+
+void driver_branch_read(void *req, struct handle *h, uint64_t off, size_t size)
+{
+	struct branch_share share;
+	struct file *below;
+
+	handle_hold(h);
+	handle_note_read(h, off, size);
+	below = handle_below(h, off, size, &share);
+	if (!below || !share.all || !driver_read_slices(req, h, below, off, (size_t)share.n))
+		read_copy(req, h, off, size);
+	handle_drop(h);
 }
 
 static struct handle *handle_of(const struct fuse_file_info *fi)

@@ -46,6 +46,7 @@ struct handles {
 
 struct piece {
 	struct handle *h;
+	struct file *file; /* of h, or what lies below it */
 	uint64_t off;
 	size_t len;
 	struct span advise; /* to be fetched from disk first, for this piece and those after it */
@@ -239,15 +240,61 @@ static void fetch(void *arg, unsigned worker)
 
 	(void)worker;
 	if (p->advise.len)
-		file_advise(p->h->file, p->advise.off, p->advise.len);
-	file_prefetch(p->h->file, p->off, p->len);
+		file_advise(p->file, p->advise.off, p->advise.len);
+	file_prefetch(p->file, p->off, p->len);
 	handle_drop(p->h);
 	free(p);
 }
 
+struct file *handle_below(struct handle *h, uint64_t off, uint64_t n, struct branch_share *ret)
+{
+	return branch_open_below(h->branch, off, n, ret);
+}
+
+/* What is read ahead of [off, off + n), or NULL. */
+static struct file *source(struct handle *h, uint64_t off, uint64_t n)
+{
+	struct branch_share share;
+	struct file *f = h->branch ? handle_below(h, off, n, &share) : h->file;
+
+	return h->branch && !share.some ? NULL : f;
+}
+
+/* Starts one piece at a time; a branch has written some of them. */
+static void fetch_span(struct handle *h, uint32_t chunk, struct span s)
+{
+	struct span advise = s;
+
+	while (s.len) {
+		size_t piece = chunk > PIECE ? chunk : PIECE;
+		size_t len = s.len < piece ? (size_t)s.len : piece - (size_t)(s.off % piece);
+		struct file *from;
+		struct piece *p;
+
+		if (len > s.len)
+			len = (size_t)s.len;
+		from = source(h, s.off, len);
+		p = from ? malloc(sizeof(*p)) : NULL;
+		if (from && !p)
+			return;
+		if (p) {
+			*p = (struct piece){h, from, s.off, len, advise};
+			advise.len = 0;
+			if (!submit(h, fetch, p)) {
+				free(p);
+				return;
+			}
+		}
+		s.off += len;
+		s.len -= len;
+	}
+}
+
 void handle_note_read(struct handle *h, uint64_t off, size_t n)
 {
-	struct span s, advise;
+	struct branch_share share = {.below = h->node.size};
+	struct file *from;
+	struct span s;
 
 	if (h->own)
 		return;
@@ -256,29 +303,12 @@ void handle_note_read(struct handle *h, uint64_t off, size_t n)
 		h->asked += n;
 		pthread_mutex_unlock(&h->lock);
 	}
+	from = h->branch ? handle_below(h, 0, 0, &share) : h->file;
 	/* One chunk or none beyond it: the reader has it decoded by the time a thread is awake. */
-	if (h->node.flags & NODE_INLINED || h->node.size <= file_chunk_size(h->file))
+	if (!from || h->node.flags & NODE_INLINED || share.below <= file_chunk_size(from))
 		return;
 	pthread_mutex_lock(&h->lock);
-	s = readahead_note(&h->ra, off, n, h->node.size, h->all->limit);
+	s = readahead_note(&h->ra, off, n, share.below, h->all->limit);
 	pthread_mutex_unlock(&h->lock);
-	advise = s;
-	while (s.len) {
-		size_t piece = file_chunk_size(h->file) > PIECE ? file_chunk_size(h->file) : PIECE;
-		size_t len = s.len < piece ? (size_t)s.len : piece - (size_t)(s.off % piece);
-		struct piece *p = malloc(sizeof(*p));
-
-		if (len > s.len)
-			len = (size_t)s.len;
-		if (!p)
-			return;
-		*p = (struct piece){h, s.off, len, advise};
-		advise.len = 0;
-		if (!submit(h, fetch, p)) {
-			free(p);
-			return;
-		}
-		s.off += len;
-		s.len -= len;
-	}
+	fetch_span(h, file_chunk_size(from), s);
 }

@@ -36,7 +36,7 @@ bool handles_try_submit(struct handles *hs, pool_fn *fn, void *arg);
  * synced (ns_ops.opens_for_sync). */
 int handle_new(struct handles *hs, const struct node *n, struct file *f, pid_t thread, bool for_sync,
 	struct handle **ret);
-/* The same for a file of a branch (ns_branch_enter), from which nothing is read ahead here. */
+/* The same for a file of a branch (ns_branch_enter); what is read ahead is what lies below it. */
 int handle_new_branch(struct handles *hs, const struct node *n, struct branch_open *o, struct handle **ret);
 /* The client closed it. What is being read ahead, or still held, may finish later. */
 void handle_close(struct handle *h);
@@ -48,6 +48,8 @@ void handle_drop(struct handle *h);
 
 struct file *handle_file(const struct handle *h);
 struct branch_open *handle_branch(const struct handle *h); /* NULL: the file is not of a branch */
+/* branch_open_below, which is a file of the store in a mount (fs/branch_lower.c). */
+struct file *handle_below(struct handle *h, uint64_t off, uint64_t n, struct branch_share *ret);
 const struct node *handle_node(const struct handle *h);
 
 /* A read of n bytes at off is about to happen: starts what should be on its way by the next one. Does not

@@ -363,6 +363,71 @@ START_TEST(many_at_once)
 }
 END_TEST
 
+/* What of n bytes at off comes from below, after a read, which opens that. */
+static struct branch_share share_of(struct branch_open *o, uint64_t off, uint64_t n)
+{
+	struct branch_share share;
+	struct err e = {0};
+	uint8_t byte;
+
+	ck_assert_int_ge(branch_read(o, off, &byte, 1, &e), 0);
+	ck_assert_ptr_nonnull(branch_open_below(o, off, n, &share));
+	return share;
+}
+
+#define SHARE(o, off, count, below_, n_, some_, all_)                                                        \
+	do {                                                                                                 \
+		struct branch_share got_ = share_of(o, off, count);                                          \
+		ck_assert_uint_eq(got_.below, below_);                                                       \
+		ck_assert_uint_eq(got_.n, n_);                                                               \
+		ck_assert_msg(                                                                               \
+			got_.some == (some_) && got_.all == (all_), "some %d, all %d", got_.some, got_.all); \
+	} while (0)
+
+START_TEST(what_comes_from_below)
+{
+	const uint64_t whole = LOWER_SIZE(3), block = BRANCH_BLOCK;
+	struct branch_change size = {.set_size = true, .size = whole + 3 * block};
+	struct place p = place_new();
+	struct branch *b = open_branch(p.branch, _i == 1);
+	struct branch_share share;
+	struct branch_open *o, *fresh;
+	struct branch_stat st;
+	struct err e = {0};
+	uint64_t number;
+
+	ck_assert_int_eq(open_file(b, 3, &o, &e), 0);
+	ck_assert_ptr_null(branch_open_below(o, 0, 1, &share));
+	SHARE(o, 0, 100 * block, whole, whole, true, true);
+	SHARE(o, whole - 5, block, whole, 5, true, true);
+	SHARE(o, whole, block, whole, 0, false, false);
+	ck_assert_int_eq(branch_write(o, 2 * block + 5, "x", 1, &e), 0);
+	SHARE(o, block, block, whole, block, true, true);
+	SHARE(o, 2 * block, block, whole, block, false, false);
+	SHARE(o, 2 * block - 1, 2, whole, 2, true, false);
+	SHARE(o, 3 * block - 1, 2, whole, 2, true, false);
+	/* Behind what is below there are zeroes, which are not in it. */
+	ck_assert_int_eq(branch_lookup(b, BRANCH_ROOT, "f3", &st, &e), 0);
+	ck_assert_int_eq(branch_setattr(b, st.number, &size, &st, &e), 0);
+	SHARE(o, whole - 5, 100, whole, 100, true, false);
+	SHARE(o, whole + block, 100, whole, 100, false, false);
+	size.size = 3 * block + 7;
+	ck_assert_int_eq(branch_setattr(b, st.number, &size, &st, &e), 0);
+	size.size = whole;
+	ck_assert_int_eq(branch_setattr(b, st.number, &size, &st, &e), 0);
+	SHARE(o, 3 * block, 7, 3 * block + 7, 7, true, true);
+	SHARE(o, 3 * block, 8, 3 * block + 7, 8, true, false);
+	branch_open_drop(o);
+	fresh = make_file(b, "new", &number);
+	ck_assert_int_eq(branch_write(fresh, 0, "x", 1, &e), 0);
+	ck_assert_ptr_null(branch_open_below(fresh, 0, 1, &share));
+	ck_assert(!share.some && !share.all && share.n == 1);
+	branch_open_drop(fresh);
+	ck_assert_int_eq(branch_close(b, &e), 0);
+	place_free(&p);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("fs_branch_cases");
@@ -371,6 +436,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, size_limit, 0, 2);
 	tcase_add_loop_test(c, unlinked_but_open, 0, 2);
 	tcase_add_loop_test(c, room_of_what_was_cut, 0, 2);
+	tcase_add_loop_test(c, what_comes_from_below, 0, 2);
 	tcase_add_test(c, refusals);
 	tcase_add_loop_test(c, many_at_once, 0, 2);
 	suite_add_tcase(s, c);

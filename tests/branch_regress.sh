@@ -1,6 +1,6 @@
 #!/bin/bash
-# PostgreSQL's own regression tests (`make installcheck` of the Debian source package of the version that is installed) against a
-# server that runs on a branch. Long: `tools/soak regress`. PLAIN=1: on a plain directory, for comparison.
+# PostgreSQL's own regression tests (`make installcheck` of the Debian source package) against a server of the same version that
+# runs on a branch. Long: `tools/soak regress`. PLAIN=1: on a plain directory, for comparison.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/branch_lib.sh"
@@ -13,20 +13,31 @@ REPO=$SCRATCH/repo
 MNT=$SCRATCH/mnt
 DATA=$SCRATCH/server/data
 
-# The source of just this version, or where no mirror has it the newest before it; from lists of our own, since those of the
+# Tests and server of one version, which need not be the installed one: mirrors drop sources before they drop packages. The
+# newest version that has all of them is unpacked below SCRATCH; nothing is installed. From lists of our own, since those of the
 # machine may have no sources.
-version=$(dpkg-query -W -f '${Version}' postgresql-15)
 mkdir -p "$SCRATCH/source/lists/partial"
 cd "$SCRATCH/source"
-printf 'deb-src http://deb.debian.org/%s main\n' 'debian bookworm' 'debian bookworm-updates' \
-	'debian-security bookworm-security' >list
-apt=(apt-get -qq -o "Dir::Etc::sourcelist=$PWD/list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$PWD/lists")
-"${apt[@]}" update
-for source in "$version" $("${apt[@]/apt-get/apt-cache}" showsrc postgresql-15 | sed -n 's/^Version: //p' | sort -rV | grep -vxF "$version"); do
-	"${apt[@]}" source --download-only "postgresql-15=$source" >/dev/null 2>source.log && break
+printf '%s http://deb.debian.org/%s main\n' deb 'debian bookworm' deb 'debian-security bookworm-security' \
+	deb-src 'debian bookworm' deb-src 'debian-security bookworm-security' >list
+apt=(-qq -o "Dir::Etc::sourcelist=$PWD/list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$PWD/lists")
+apt-get "${apt[@]}" update
+# get VERSION
+get() {
+	apt-get "${apt[@]}" source --download-only "postgresql-15=$1" &&
+		apt-get "${apt[@]}" download "postgresql-15=$1" "postgresql-client-15=$1" "postgresql-server-dev-15=$1"
+}
+for version in $(apt-cache "${apt[@]}" showsrc postgresql-15 | sed -n 's/^Version: //p' | sort -rV); do
+	rm -f postgresql-*
+	get "$version" >/dev/null 2>get.log && break
+	version=
 done
-compgen -G 'postgresql-15_*.orig.tar.*' >/dev/null || fail "no source of postgresql-15: $(cat source.log)"
-note "the server is $version, its tests are of $source"
+[ -n "$version" ] || fail "no version of postgresql-15 with its source: $(cat get.log)"
+for package in postgresql-*.deb; do
+	dpkg-deb -x "$package" "$SCRATCH/root"
+done
+PG_BIN=$SCRATCH/root$PG_BIN
+note "server and tests are $("$PG_BIN/postgres" --version)"
 mkdir tree
 tar -xf postgresql-15_*.orig.tar.* -C tree --strip-components=1 --wildcards '*/src/test/regress'
 tests=$PWD/tree/src/test/regress

@@ -221,7 +221,7 @@ mount_stop() {
 		return 1
 	fi
 	[ -n "$pid" ] || return 0
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		# A zombie has ended; who reaps it is not our business.
 		[ -d "/proc/$pid" ] && ! grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null || return 0
 		sleep 0.1

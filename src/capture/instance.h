@@ -2,6 +2,7 @@
  *
  *	instance_find            the programs of the right version
  *	instance_preload         which of the cluster's libraries may be loaded here
+ *	instance_bounds          what recovery needs to be large enough
  *	instance_settings        what keeps this server from the outside, and from the production server
  *	instance_start, _wait    runs it as its owner, until it takes connections
  *	instance_ask             how far recovery is, and who may connect
@@ -44,11 +45,26 @@ bool instance_has_library(void *arg, const char *library);
 int instance_preload(
 	const char *list, instance_has_fn *has, void *arg, char **ret, char **ret_left_out, struct err *e);
 
+/* ---- lower bounds ---- */
+
+#define INSTANCE_BOUNDS 5
+/* Settings that have to be at least so large for recovery; zeroed: nothing is known. */
+struct instance_bounds {
+	uint32_t v[INSTANCE_BOUNDS];
+};
+const char *instance_bound_name(size_t i); /* the setting's */
+/* As they were at the backup. */
+void instance_bounds_control(struct instance_bounds *b, const struct control *c);
+/* What the server said that it lacks. log: the end of what it said since it was started, NUL-terminated. True: something was
+ * raised, and the server is to be started anew. Pure. */
+bool instance_bounds_raise(struct instance_bounds *b, const char *log);
+
 /* ---- settings ---- */
 
 /* What they depend on. */
 struct instance_facts {
 	const struct control *control; /* the data directory's; pg_major is known */
+	struct instance_bounds bounds; /* what is known of them besides pg_control */
 	const char *data;	       /* the data directory */
 	const char *hba, *ident;       /* the files that say who is let in */
 	const char *socket_dir;
@@ -134,6 +150,8 @@ typedef void instance_progress_fn(void *arg, const char *file);
 int instance_wait(const struct instance_process *p, const char *data, const char *log,
 	instance_progress_fn *progress, void *arg, const volatile sig_atomic_t *stop, struct err *e);
 
+/* The end of a server's log, NUL-terminated, in out of n bytes; its length. "" when it cannot be read. */
+size_t instance_log_tail(const char *log, char *out, size_t n);
 /* The lines of a server's log that tell why it ended: its last FATAL or PANIC and what stands with it, at most n bytes. Pure; out is NUL-terminated, "" when there is nothing. */
 void instance_last_words(const char *text, size_t len, char *out, size_t n);
 

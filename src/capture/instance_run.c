@@ -201,8 +201,7 @@ enum instance_status instance_status(const char *data, pid_t pid)
 
 /* ---- its log ---- */
 
-/* The end of the log, NUL-terminated; its length. */
-static size_t log_tail(const char *log, char *out, size_t n)
+size_t instance_log_tail(const char *log, char *out, size_t n)
 {
 	int fd = open(log, O_RDONLY | O_CLOEXEC);
 	struct stat st;
@@ -274,7 +273,7 @@ static bool restored_file(const char *log, char *tail, char out[64])
 	static const char words[] = "restored log file \"";
 	const char *last = NULL;
 
-	log_tail(log, tail, LOG_TAIL);
+	instance_log_tail(log, tail, LOG_TAIL);
 	for (const char *at = tail; (at = strstr(at, words)); at++)
 		last = at + strlen(words);
 	if (!last)
@@ -295,7 +294,7 @@ static void sleep_ms(unsigned ms)
 static int ended(int status, const char *log, char *tail, struct err *e)
 {
 	char words[400];
-	size_t n = log_tail(log, tail, LOG_TAIL);
+	size_t n = instance_log_tail(log, tail, LOG_TAIL);
 
 	instance_last_words(tail, n, words, sizeof(words));
 	if (WIFSIGNALED(status))

@@ -94,16 +94,15 @@ static int put_number(struct instance_settings *s, const char *name, unsigned va
 	return put(s, name, text);
 }
 
-/* The lower bounds that a server in hot standby checks (CheckRequiredParameterValues, src/backend/access/transam/
- * xlogrecovery.c); max_prepared_transactions holds for every recovery. */
-static int put_bounds(struct instance_settings *s, const struct control *c)
+static int put_bounds(struct instance_settings *s, const struct instance_facts *f)
 {
-	int r = put_number(s, "max_connections", c->max_connections);
+	struct instance_bounds b = f->bounds;
+	int r = 0;
 
-	r = r ? r : put_number(s, "max_worker_processes", c->max_worker_processes);
-	r = r ? r : put_number(s, "max_wal_senders", c->max_wal_senders);
-	r = r ? r : put_number(s, "max_prepared_transactions", c->max_prepared_xacts);
-	return r ? r : put_number(s, "max_locks_per_transaction", c->max_locks_per_xact);
+	instance_bounds_control(&b, f->control);
+	for (size_t i = 0; !r && i < INSTANCE_BOUNDS; i++)
+		r = put_number(s, instance_bound_name(i), b.v[i]);
+	return r;
 }
 
 static int put_all(struct instance_settings *s, const struct instance_facts *f)
@@ -116,7 +115,7 @@ static int put_all(struct instance_settings *s, const struct instance_facts *f)
 	for (size_t i = 0; !r && i < sizeof(fixed) / sizeof(*fixed); i++)
 		if (major >= fixed[i].from && (!fixed[i].to || major <= fixed[i].to))
 			r = put(s, fixed[i].name, fixed[i].value);
-	r = r ? r : put_bounds(s, f->control);
+	r = r ? r : put_bounds(s, f);
 	r = r ? r : put(s, "hba_file", f->hba);
 	r = r ? r : put(s, "ident_file", f->ident);
 	r = r ? r : put(s, "listen_addresses", f->listen);

@@ -21,6 +21,7 @@
 #define USUAL_PORT 5432
 #define ANSWER_TRIES 500 /* of 20 ms, after the server said that it takes connections */
 #define CHECKPOINT_PATIENCE_MS 600000
+#define LOG_TAIL 16384
 
 static void pause_20ms(void)
 {
@@ -184,6 +185,7 @@ static int make_settings(struct branch_server *s, const char *data, const struct
 	if (r < 0)
 		return r;
 	f = (struct instance_facts){.control = &d.control,
+		.bounds = s->bounds,
 		.data = data,
 		.hba = hba,
 		.ident = ident,
@@ -314,6 +316,18 @@ static int wait_for_answer(
 	}
 }
 
+/* Did it end, or stop short of the target, because WAL wants larger settings than there were at the backup? r: how it came out
+ * so far. */
+static bool lacks_settings(struct branch_server *s, const char *log, int r)
+{
+	char tail[LOG_TAIL];
+
+	if (s->record.stage != INSTANCE_SERVES || !(r == -EREMOTEIO || (r == 0 && s->read_only)))
+		return false;
+	instance_log_tail(log, tail, sizeof(tail));
+	return instance_bounds_raise(&s->bounds, tail);
+}
+
 static int set_text(char **at, const char *text, struct err *e)
 {
 	free(*at);
@@ -326,14 +340,21 @@ static int run(struct branch_server *s, const char *data, const char *log, const
 {
 	struct passwd *me = getpwuid(geteuid());
 	const char *users[4];
-	int r = launch(s, data, o, log, e);
+	int r;
 
-	r = r ? r : instance_wait(&s->record.process, data, log, s->progress, s->arg, s->stop, e);
-	s->started = clock_mono_ns();
-	if (r < 0)
-		return r;
 	roles(s, o, me, users);
-	r = wait_for_answer(s, data, log, users, e);
+	for (;;) {
+		r = launch(s, data, o, log, e);
+		r = r ? r : instance_wait(&s->record.process, data, log, s->progress, s->arg, s->stop, e);
+		s->started = clock_mono_ns();
+		r = r ? r : wait_for_answer(s, data, log, users, e);
+		if (!lacks_settings(s, log, r))
+			break;
+		r = instance_stop(&s->record.process, false, 0, e);
+		r = r ? r : instance_data_unlock(data, e);
+		if (r < 0)
+			return r;
+	}
 	s->answered = clock_mono_ns();
 	r = r ? r : set_text(&s->record.user, s->state.user, e);
 	r = r ? r : set_text(&s->record.database, s->state.database, e);

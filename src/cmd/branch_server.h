@@ -35,6 +35,7 @@ struct branch_server {
 	/* What came of it. */
 	struct instance_record record; /* release */
 	struct instance_state state;
+	struct instance_bounds bounds;	      /* that were not enough at first */
 	uint64_t prepared, started, answered; /* clock_mono_ns when each step was done */
 };
 

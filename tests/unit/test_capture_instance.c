@@ -142,6 +142,76 @@ START_TEST(settings_of_each_version)
 }
 END_TEST
 
+START_TEST(bounds_are_raised_by_what_the_server_says)
+{
+	static const struct {
+		const char *log;
+		bool raised;
+		uint32_t v[INSTANCE_BOUNDS];
+	} cases[] = {
+		{"", false, {0}},
+		{"LOG:  max_connections = 5 is what it is\n", false, {0}},
+		/* 14 to 18 */
+		{"WARNING:  hot standby is not possible because of insufficient parameter settings\n"
+		 "DETAIL:  max_connections = 100 is a lower setting than on the primary server, where its "
+		 "value was "
+		 "150.\n"
+		 "LOG:  recovery has paused\n",
+			true, {150}},
+		/* 13 */
+		{"x\nFATAL:  hot standby is not possible because max_wal_senders = 10 is a lower setting "
+		 "than on the "
+		 "master server (its value was 20)\n",
+			true, {0, 0, 20}},
+		{"DETAIL:  max_worker_processes = 8 is a lower setting than on the primary server, where its "
+		 "value "
+		 "was 9.\n"
+		 "y\nDETAIL:  max_locks_per_transaction = 64 is a lower setting than on the primary server, "
+		 "where its "
+		 "value was 99.\n",
+			true, {0, 9, 0, 0, 99}},
+		{"FATAL:  maximum number of prepared transactions reached\n", true, {0, 0, 0, 64}},
+		{"DETAIL:  max_connections = 1 is a lower setting than on the primary server\nvalue was 7\n",
+			false, {0}},
+		{"DETAIL:  max_connections = 1 is a lower setting than on the x, value was "
+		 "99999999999999999999\n",
+			false, {0}},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct instance_bounds b = {0};
+
+		ck_assert_int_eq(instance_bounds_raise(&b, cases[i].log), cases[i].raised);
+		ck_assert_mem_eq(b.v, cases[i].v, sizeof(b.v));
+	}
+}
+END_TEST
+
+/* What is known twice counts with its larger value; each time that it is not enough there are twice as many. */
+START_TEST(bounds_only_grow)
+{
+	static const char full[] = "FATAL:  maximum number of prepared transactions reached";
+	struct control c = control(15);
+	struct instance_facts f = facts(&c);
+	struct instance_settings s;
+	struct err e = {0};
+
+	f.bounds = (struct instance_bounds){{100, 9, 11, 0, 65}};
+	ck_assert_int_eq(instance_settings(&f, &s, &e), 0);
+	ck_assert_str_eq(value_of(&s, "max_connections"), "123");
+	ck_assert_str_eq(value_of(&s, "max_worker_processes"), "9");
+	ck_assert_str_eq(value_of(&s, "max_wal_senders"), "11");
+	ck_assert_str_eq(value_of(&s, "max_prepared_transactions"), "7");
+	ck_assert_str_eq(value_of(&s, "max_locks_per_transaction"), "65");
+	instance_settings_release(&s);
+	ck_assert(instance_bounds_raise(&f.bounds, full));
+	ck_assert(instance_bounds_raise(&f.bounds, full));
+	ck_assert_uint_eq(f.bounds.v[3], 128);
+	ck_assert(!instance_bounds_raise(&f.bounds, "max_connections = 4 is a lower setting than on the "
+						    "primary server, where its value was 100."));
+}
+END_TEST
+
 START_TEST(what_is_asked_for_is_set)
 {
 	static const char *const bad[] = {"lc_monetary", "lc_time", NULL};
@@ -458,6 +528,8 @@ static Suite *suite(void)
 	tcase_add_test(t, libraries_are_found_as_the_server_finds_them);
 	tcase_add_test(t, settings_of_each_version);
 	tcase_add_test(t, what_is_asked_for_is_set);
+	tcase_add_test(t, bounds_are_raised_by_what_the_server_says);
+	tcase_add_test(t, bounds_only_grow);
 	tcase_add_test(t, settings_as_text_and_as_arguments);
 	tcase_add_test(t, postmaster_pid_is_read);
 	tcase_add_test(t, last_words);

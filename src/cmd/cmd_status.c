@@ -58,13 +58,17 @@ static int judge_gaps(struct state *s)
 
 	for (size_t i = 0; i < s->w.n_gaps && !r; i++) {
 		const struct pit_gap *g = &s->w.gaps[i];
+		const char *what =
+			g->ends_window
+				? " What follows cannot be recovered before another base backup is taken."
+				: "";
 
 		if (g->segments == 1)
-			r = problem(s, "The WAL archive has a gap: segment %s is missing.", g->first);
+			r = problem(s, "The WAL archive has a gap: segment %s is missing.%s", g->first, what);
 		else
 			r = problem(s,
-				"The WAL archive has a gap: segments %s to %s (%" PRIu64 ") are missing.",
-				g->first, g->last, g->segments);
+				"The WAL archive has a gap: segments %s to %s (%" PRIu64 ") are missing.%s",
+				g->first, g->last, g->segments, what);
 	}
 	return r;
 }

@@ -1,15 +1,17 @@
 /* Finding a record in the archived WAL by what it says: through summaries to the segment, then through its records.
  *
  * Times and transaction numbers rise nearly, but not quite, with the WAL: clocks step back, and long transactions commit
- * late. A short way is looked at segment by segment; a long one is halved, and what lies before the place found is
- * looked at again. */
+ * late. So a place is found by halving, and what lies before it is looked at all the same, as far as its summaries are noted.
+ * Where notes are missing on a way of more than EXACT segments, what an earlier stretch says whose clock was ahead may be
+ * overlooked: making a summary takes a thousand times as long as reading one. */
 #include <errno.h>
 #include <string.h>
 
 #include "src/pit/pit_priv.h"
 
 #define EXACT 1024    /* segments that are looked at one by one */
-#define NEIGHBOURS 64 /* segments before a place found by halving that are looked at again */
+#define NEIGHBOURS 64 /* segments before a place found by halving that are looked at in any case */
+#define MISSING 256   /* when so many before that have no notes, those between are not looked at */
 #define ABORT_NEAR 32 /* segments around a transaction's likely place whose aborts are read */
 
 /* One question: which summaries may hold the answer, and which event is it. */
@@ -76,10 +78,10 @@ static bool is_later(const struct query *q, const struct wal_event *ev)
 }
 
 /* 1: it has a later time; 0: all of its times are earlier or the same; -ENODATA: it has none. */
-static int segment_later(const struct query *q, struct segno no, struct err *e)
+static int segment_later(const struct query *q, const struct way *w, struct segno no, struct err *e)
 {
 	_cleanup_(recent_unrefp) struct recent_summary *s = NULL;
-	int r = way_summary(q->w, no, &s, e);
+	int r = way_summary(w, no, &s, e);
 
 	if (r < 0)
 		return r;
@@ -99,7 +101,7 @@ static int halve_times(const struct query *q, uint64_t a, uint64_t z, uint64_t *
 		int r = -ENODATA;
 
 		for (; k < hi && r == -ENODATA; k++)
-			r = segment_later(q, (struct segno){k}, e);
+			r = segment_later(q, q->w, (struct segno){k}, e);
 		if (r == -ENODATA) {
 			hi = mid;
 			continue;
@@ -114,17 +116,6 @@ static int halve_times(const struct query *q, uint64_t a, uint64_t z, uint64_t *
 			lo = k;
 		}
 	}
-	/* A clock may have been ahead shortly before. */
-	for (uint64_t k = *ret, n = 0; k > a && n < NEIGHBOURS; n++) {
-		int r = segment_later(q, (struct segno){--k}, e);
-
-		if (r < 0 && r != -ENODATA && r != -EBADMSG)
-			return r;
-		if (r == 1) {
-			*ret = k;
-			n = 0;
-		}
-	}
 	return 0;
 }
 
@@ -132,20 +123,29 @@ int find_later(const struct way *w, struct lsn from, struct lsn until, struct ts
 	struct err *e)
 {
 	struct query q = {.w = w, .from = from, .until = until, .time = time, .is = is_later, .found = ret};
-	uint64_t a = way_segno(w, from).v, z, k;
+	struct way noted = *w;
+	unsigned none = 0, missing = 0;
+	uint64_t a = way_segno(w, from).v, z, sure = a;
 	int r;
 
 	if (from.v >= until.v)
 		return 0;
 	z = last_of(&q).v;
-	k = a;
+	noted.may_make = &none;
 	if (z - a > EXACT) {
-		r = halve_times(&q, a, z, &k, e);
+		r = halve_times(&q, a, z, &sure, e);
 		if (r < 0)
 			return r;
+		sure = sure - a > NEIGHBOURS ? sure - NEIGHBOURS : a;
 	}
-	for (; k <= z; k++) {
-		r = segment_later(&q, (struct segno){k}, e);
+	for (uint64_t k = a; (k = way_may_be_later(w, (struct segno){k}, (struct segno){z + 1}, time).v) <= z;
+		k++) {
+		r = segment_later(&q, k < sure ? &noted : w, (struct segno){k}, e);
+		if (r == -EAGAIN && k < sure) {
+			if (++missing == MISSING)
+				k = sure - 1;
+			continue;
+		}
 		/* The first segment may have later times only before `from`. */
 		if (r == 1)
 			r = look_in(&q, (struct segno){k}, e);

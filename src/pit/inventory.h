@@ -25,6 +25,8 @@ struct pit_source {
 	int (*names)(struct store *s, const char *cluster, const char *group, char ***ret, struct err *e);
 	int (*summary)(struct store *s, const char *cluster, const char *name, struct wal_summary **ret,
 		struct err *e);
+	/* Without making it: negative when it is not there. */
+	int (*noted)(struct store *s, const char *cluster, const char *name, struct wal_summary **ret);
 };
 extern const struct pit_source pit_source_store;
 

@@ -6,6 +6,9 @@
 
 #define NAMES_SEGMENTS 4096 /* so many of the newest segments are looked through for restore points */
 #define HOUR 3600
+/* So many summaries are made for a listing; one takes some 30 ms. An archive whose notes are lost shows more names each time
+ * it is listed, instead of none for minutes. */
+#define MAKE 32
 
 struct item {
 	struct target t;
@@ -15,6 +18,7 @@ struct item {
 struct items {
 	struct item *v;
 	size_t n, max;
+	unsigned may_make;
 };
 
 static void items_release(struct items *l)
@@ -38,7 +42,7 @@ static int offer(
 		if (!strcmp(target_name(&l->v[i].t, a), target_name(t, b)))
 			return 0;
 	}
-	r = pit_resolve(p, t, &point, &why);
+	r = resolve_making(p, t, &l->may_make, &point, &why);
 	if (r == -ENOMEM)
 		return err_set(e, r, "%s", why.text);
 	if (r < 0)
@@ -125,6 +129,7 @@ static int collect(struct pit *p, const struct pit_window *win, struct items *l,
 		return r;
 	t = inventory_timeline(inv, win->tli);
 	r = t ? pit_way(p, inv, t, &w, e) : -ENOENT;
+	w.may_make = &l->may_make;
 	if (!r)
 		r = add_names(p, &w, win, l, e);
 	if (!r)
@@ -135,7 +140,7 @@ static int collect(struct pit *p, const struct pit_window *win, struct items *l,
 int pit_list(struct pit *p, size_t max, pit_target_fn *fn, void *arg, struct err *e)
 {
 	_cleanup_(pit_window_release) struct pit_window win = {0};
-	_cleanup_(items_release) struct items l = {.max = max ? max - 1 : 0};
+	_cleanup_(items_release) struct items l = {.max = max ? max - 1 : 0, .may_make = MAKE};
 	struct target latest = {.kind = TARGET_LATEST};
 	int r = pit_window(p, &win, e);
 

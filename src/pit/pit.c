@@ -103,18 +103,21 @@ static int make_point(const struct way *w, const struct target *t, const struct 
 }
 
 static int resolve_timeline(struct pit *p, const struct inventory *i, const struct timeline *l,
-	const struct target *t, struct pit_point *ret, struct err *e)
+	const struct target *t, unsigned *may_make, struct pit_point *ret, struct err *e)
 {
 	struct answer a = {0};
 	struct way w;
 	int r = pit_way(p, i, l, &w, e);
 
-	if (!r)
+	if (!r) {
+		w.may_make = may_make;
 		r = resolve_on(&w, t, &a, e);
+	}
 	return r < 0 ? r : make_point(&w, t, &a, ret, e);
 }
 
-int pit_resolve(struct pit *p, const struct target *t, struct pit_point *ret, struct err *e)
+int resolve_making(
+	struct pit *p, const struct target *t, unsigned *may_make, struct pit_point *ret, struct err *e)
 {
 	_cleanup_(inventory_unrefp) struct inventory *i = NULL;
 	struct err why = {0}, first = {0};
@@ -127,11 +130,11 @@ int pit_resolve(struct pit *p, const struct target *t, struct pit_point *ret, st
 	if (t->tli.v) {
 		const struct timeline *l = inventory_timeline(i, t->tli);
 
-		return l ? resolve_timeline(p, i, l, t, ret, e)
+		return l ? resolve_timeline(p, i, l, t, may_make, ret, e)
 			 : err_set(e, -ENOENT, "cluster \"%s\" has no timeline %u", p->cluster, t->tli.v);
 	}
 	for (size_t k = i->n_timelines; k-- > 0;) {
-		r = resolve_timeline(p, i, &i->timelines[k], t, ret, &why);
+		r = resolve_timeline(p, i, &i->timelines[k], t, may_make, ret, &why);
 		/* What cannot be read may be the very timeline that is wanted. */
 		if (r != -ENOENT || !i->timelines[k].history)
 			return r < 0 ? err_set(e, r, "%s", why.text) : 0;
@@ -139,4 +142,9 @@ int pit_resolve(struct pit *p, const struct target *t, struct pit_point *ret, st
 			first = why;
 	}
 	return err_set(e, -ENOENT, "%s", first.code ? first.text : "there is no timeline");
+}
+
+int pit_resolve(struct pit *p, const struct target *t, struct pit_point *ret, struct err *e)
+{
+	return resolve_making(p, t, NULL, ret, e);
 }

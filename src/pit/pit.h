@@ -1,8 +1,8 @@
 /* Points in time: which backup and which WAL lead to a moment, and what can be reached at all.
  *
  * A view of one cluster's base backups, WAL archive, partial segment and timeline histories. It reads the
- * archive's names at most once a second, and of the WAL itself only summaries (summaries.h), as few as the question
- * needs: a time among 200,000 segments takes a binary search. Rules of recovery are the server's
+ * archive's names at most once a second, and of the WAL itself only summaries (summaries.h), each once: those between a
+ * backup and a time, where they are noted, since clocks step back, and else as few as halving takes. Rules of recovery are the server's
  * (src/backend/access/transam/xlogrecovery.c, PostgreSQL 13 to 18), cited where they are used.
  *
  * Thread-safe. Nothing here writes but the summaries. */
@@ -84,10 +84,11 @@ void pit_put_setting(struct buf *b, const char *name, const char *value);
 int pit_point_json(const struct pit_point *p, unsigned indent, struct buf *b);
 
 /* A hole in the archive: segments that are missing between two that are there, on the way of one timeline. What prune took
- * between two backups is none. */
+ * between two backups is none, nor what was written before the archiving began with which the window begins. */
 struct pit_gap {
 	char first[WAL_NAME_TEXT], last[WAL_NAME_TEXT];
 	uint64_t segments;
+	bool ends_window; /* what lies behind it leads nowhere before there is another backup */
 };
 
 /* What can be recovered, along the newest timeline. */

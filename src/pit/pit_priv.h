@@ -23,6 +23,10 @@ int pit_new_with(struct store *s, const char *cluster, struct log *log, const st
 int pit_way(
 	struct pit *p, const struct inventory *i, const struct timeline *t, struct way *ret, struct err *e);
 
+/* pit_resolve, with way.h's may_make. -EAGAIN: that was not enough. */
+int resolve_making(
+	struct pit *p, const struct target *t, unsigned *may_make, struct pit_point *ret, struct err *e);
+
 /* What resolving finds. */
 struct answer {
 	const struct backup *backup;

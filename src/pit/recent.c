@@ -1,4 +1,7 @@
-/* Summaries in memory: a table in which the newest comer takes the place. See recent.h. */
+/* Summaries in memory: a table in which the newest comer takes the place. See recent.h.
+ *
+ * Latest times lie in blocks of neighbours, each with the latest of all. Blocks of up to 262,144 segments in a row never meet
+ * in one place; what is not used of the table takes no memory. */
 #include "src/pit/recent.h"
 
 #include <errno.h>
@@ -7,9 +10,25 @@
 
 #define PLACES 2048 /* neighbours never meet in one place; a summary has a few hundred bytes as a rule */
 
+#define BLOCK 64 /* segments, the bits of a mask */
+#define BLOCKS 4096
+
+/* Latest times of the segments [no * BLOCK, (no + 1) * BLOCK) of one timeline. */
+struct block {
+	struct tli tli; /* 0: unused */
+	uint64_t no;
+	uint64_t known;	   /* a bit a segment */
+	struct tstamp max; /* of what is known */
+	struct tstamp v[BLOCK];
+};
+
+/* Before all times there are. */
+static const struct tstamp NEVER = {INT64_MIN, 0};
+
 struct recent {
 	pthread_mutex_t lock; /* rank: leaf; guards v */
 	struct recent_summary *v[PLACES];
+	struct block blocks[BLOCKS];
 };
 
 struct recent *recent_new(void)
@@ -53,6 +72,36 @@ struct recent_summary *recent_get(struct recent *r, struct tli t, struct segno n
 	return s;
 }
 
+/* The lock is held. */
+static void put_latest(struct recent *r, struct tli t, struct segno no, const struct wal_summary *s)
+{
+	struct block *b = &r->blocks[no.v / BLOCK % BLOCKS];
+	struct tstamp latest = s->has_times ? s->time_max : NEVER;
+
+	if (b->tli.v != t.v || b->no != no.v / BLOCK)
+		*b = (struct block){.tli = t, .no = no.v / BLOCK, .max = NEVER};
+	b->known |= UINT64_C(1) << no.v % BLOCK;
+	b->v[no.v % BLOCK] = latest;
+	if (tstamp_cmp(latest, b->max) > 0)
+		b->max = latest;
+}
+
+uint64_t recent_none_later(struct recent *r, struct tli t, struct segno no, uint64_t most, struct tstamp time)
+{
+	const struct block *b = &r->blocks[no.v / BLOCK % BLOCKS];
+	uint64_t at = no.v % BLOCK, end = most < BLOCK - at ? at + most : BLOCK, n = at;
+
+	pthread_mutex_lock(&r->lock);
+	if (b->tli.v == t.v && b->no == no.v / BLOCK) {
+		if (b->known == UINT64_MAX && tstamp_cmp(b->max, time) <= 0)
+			n = end;
+		while (n < end && b->known >> n & 1 && tstamp_cmp(b->v[n], time) <= 0)
+			n++;
+	}
+	pthread_mutex_unlock(&r->lock);
+	return n - at;
+}
+
 int recent_put(struct recent *r, struct tli t, struct segno no, struct lsn valid, struct wal_summary *s,
 	struct recent_summary **ret, struct err *e)
 {
@@ -70,6 +119,9 @@ int recent_put(struct recent *r, struct tli t, struct segno no, struct lsn valid
 	pthread_mutex_lock(&r->lock);
 	old = r->v[no.v % PLACES];
 	r->v[no.v % PLACES] = n;
+	/* Of one that lacks what began before it, or its end, there will be another. */
+	if (!s->head_missing && valid.v == (no.v + 1) * s->segment_size)
+		put_latest(r, t, no, s);
 	pthread_mutex_unlock(&r->lock);
 	recent_unref(old);
 	*ret = n;

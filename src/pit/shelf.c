@@ -22,6 +22,7 @@ const struct pit_source pit_source_store = {
 	.groups = wal_groups,
 	.names = wal_names,
 	.summary = summaries_get,
+	.noted = summaries_noted,
 };
 
 struct group {

@@ -231,6 +231,11 @@ static int read_note(
 	return r;
 }
 
+int summaries_noted(struct store *s, const char *cluster, const char *name, struct wal_summary **ret)
+{
+	return wal_name_looks(name, strlen(name)) ? read_note(s, cluster, name, ret, NULL) : -ENOENT;
+}
+
 static int segment_size_of(
 	struct store *s, const char *cluster, const char *name, uint32_t *ret, struct err *e)
 {
@@ -251,7 +256,7 @@ int summaries_get(
 	struct store *s, const char *cluster, const char *name, struct wal_summary **ret, struct err *e)
 {
 	_cleanup_(job_release) struct job j = {.store = s, .cluster = cluster, .name = name};
-	int r = wal_name_looks(name, strlen(name)) ? read_note(s, cluster, name, ret, NULL) : -ENOENT;
+	int r = summaries_noted(s, cluster, name, ret);
 
 	if (!r || r == -ENOMEM)
 		return r ? err_sys(e, r, "%s", name) : 0;

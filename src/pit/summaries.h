@@ -24,6 +24,9 @@ int summaries_get(
 int summaries_upto(struct store *s, const char *cluster, const char *name, uint32_t segment_size,
 	const struct timeline_history *h, struct lsn limit, struct wal_summary **ret, struct err *e);
 
+/* The same, but only if it is noted: negative when it is not. */
+int summaries_noted(struct store *s, const char *cluster, const char *name, struct wal_summary **ret);
+
 /* The summary of a segment that is about to be archived, or just was, from its bytes: all of its size. Not noted.
  * Costs a few milliseconds. */
 int summaries_make(struct store *s, const char *cluster, const char *name, const void *bytes, size_t n,

@@ -106,6 +106,19 @@ bool way_gap(const struct way *w, struct lsn from, struct segno *ret_first, stru
 	return true;
 }
 
+/* As noted; else made, where that is allowed. */
+static int whole_summary(const struct way *w, const char *name, struct wal_summary **ret, struct err *e)
+{
+	if (w->may_make) {
+		if (w->source->noted(w->store, w->cluster, name, ret) >= 0)
+			return 0;
+		if (!*w->may_make)
+			return err_set(e, -EAGAIN, "the summary of %s is not there yet", name);
+		--*w->may_make;
+	}
+	return w->source->summary(w->store, w->cluster, name, ret, e);
+}
+
 int way_summary(const struct way *w, struct segno no, struct recent_summary **ret, struct err *e)
 {
 	struct wal_summary *s = NULL;
@@ -124,8 +137,36 @@ int way_summary(const struct way *w, struct segno no, struct recent_summary **re
 	if (valid.v < way_start(w, no).v + w->inv->segment_size || !inventory_find(w->inv, t, no))
 		r = summaries_upto(w->store, w->cluster, name, w->inv->segment_size, w->h, valid, &s, e);
 	else
-		r = w->source->summary(w->store, w->cluster, name, &s, e);
+		r = whole_summary(w, name, &s, e);
 	return r < 0 ? r : recent_put(w->recent, t, no, valid, s, ret, e);
+}
+
+/* The stretch of the timeline whose file of this segment counts whole, or NULL. */
+static const struct stretch *whole_file(const struct way *w, struct segno no, struct tli *ret)
+{
+	struct lsn valid;
+
+	if (!way_file(w, no, ret, &valid) || valid.v < way_start(w, no).v + w->inv->segment_size)
+		return NULL;
+	return inventory_find(w->inv, *ret, no);
+}
+
+struct segno way_may_be_later(const struct way *w, struct segno no, struct segno end, struct tstamp time)
+{
+	struct tli t = {0}, t2 = {0};
+
+	while (no.v < end.v) {
+		const struct stretch *s = whole_file(w, no, &t);
+		uint64_t n = s ? recent_none_later(w->recent, t, no, end.v - no.v, time) : 0;
+
+		/* All of them are of this timeline when the last one is. */
+		if (n > 1 && (whole_file(w, (struct segno){no.v + n - 1}, &t2) != s || t2.v != t.v))
+			n = 1;
+		if (!n)
+			break;
+		no.v += n;
+	}
+	return no;
 }
 
 int way_end(const struct way *w, struct lsn from, struct lsn *ret, struct err *e)

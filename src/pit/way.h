@@ -26,6 +26,8 @@ struct way {
 	struct recent *recent;
 	const struct inventory *inv;
 	const struct timeline_history *h;
+	unsigned *
+		may_make; /* so many summaries that are not noted are made, each counted down; NULL: all that are asked for */
 };
 
 /* The timeline whose file of this segment recovery takes, and up to where its bytes count: the segment's end; or where
@@ -55,8 +57,12 @@ bool way_gap(const struct way *w, struct lsn from, struct segno *ret_first, stru
  * A damaged segment at the end is left out, with a warning. */
 int way_end(const struct way *w, struct lsn from, struct lsn *ret, struct err *e);
 
-/* The summary of a segment that is there. Give it back with recent_unref. */
+/* The summary of a segment that is there. Give it back with recent_unref. -EAGAIN: it is not noted, and may_make is used up. */
 int way_summary(const struct way *w, struct segno no, struct recent_summary **ret, struct err *e);
+
+/* The first segment at or after `no`, and before `end`, that may have a time later than `time`, as far as is known without
+ * reading anything; else `end`. */
+struct segno way_may_be_later(const struct way *w, struct segno no, struct segno end, struct tstamp time);
 
 /* Tells the events of all records that start in [from, until) and are whole, in order. */
 int way_events(

@@ -24,6 +24,7 @@ static int add_gap(const struct way *w, struct segno first, struct segno next, s
 	way_wanted(w, first, g->first);
 	way_wanted(w, (struct segno){next.v - 1}, g->last);
 	g->segments = next.v - first.v;
+	g->ends_window = ret->open && way_segno(w, ret->to_lsn).v <= first.v;
 	return 0;
 }
 
@@ -33,17 +34,21 @@ static struct lsn gaps_from(const struct backup *b)
 	return b->own_wal && b->stop.v ? b->stop : b->start;
 }
 
-/* Is the WAL between two backups gone that only led from the one to the other? That is what prune does to backups older than
- * the window in which each moment can be reached: they keep what they need themselves. A loss that begins and ends at just
- * these segments looks the same; it would have to take all, and no more. */
-static bool is_pruned(const struct way *w, struct segno first, struct segno next)
+/* Is there nothing amiss? A hole that begins where a backup ends takes from it what would lead on: WAL was not archived yet,
+ * or prune removed it, which leaves to backups older than the window just what they need themselves. It is none when the
+ * window begins behind it, or the next backup does. (What was archived and lost looks the same from here; verify tells it.) */
+static bool is_no_gap(
+	const struct way *w, struct segno first, struct segno next, const struct pit_window *win)
 {
-	bool begins = false, ends = false;
+	bool begins = false, ends = win->open && win->from_lsn.v >= way_start(w, next).v;
 
 	for (size_t i = 0; i < w->inv->n_backups; i++) {
 		const struct backup *b = w->inv->backups[i];
 
-		begins |= b->stop.v && way_segno(w, (struct lsn){b->stop.v - 1}).v + 1 == first.v;
+		uint64_t last = b->stop.v ? way_segno(w, (struct lsn){b->stop.v - 1}).v : UINT64_MAX - 1;
+
+		/* The rest of the segment in which a backup ends is nothing that it carries. */
+		begins |= last + 1 == first.v || (b->own_wal && last == first.v);
 		ends |= b->start.v && way_segno(w, b->start).v == next.v;
 	}
 	return begins && ends;
@@ -55,7 +60,7 @@ static int find_gaps(const struct way *w, struct lsn from, struct pit_window *re
 	struct segno first, next;
 
 	for (; way_gap(w, from, &first, &next); from = way_start(w, next))
-		if (!is_pruned(w, first, next) && add_gap(w, first, next, ret) < 0)
+		if (!is_no_gap(w, first, next, ret) && add_gap(w, first, next, ret) < 0)
 			return err_sys(e, -ENOMEM, "gaps of the WAL archive");
 	return 0;
 }
@@ -183,10 +188,10 @@ int pit_window(struct pit *p, struct pit_window *ret, struct err *e)
 		r = pit_way(p, i, &i->timelines[i->n_timelines - 1], &w, e);
 		if (!r)
 			r = last_wal(&w, &win, e);
-		if (!r && i->n_backups)
-			r = find_gaps(&w, gaps_from(i->backups[0]), &win, e);
 		if (!r)
 			r = open_window(&w, &win, e);
+		if (!r && i->n_backups)
+			r = find_gaps(&w, gaps_from(i->backups[0]), &win, e);
 	}
 	if (r < 0) {
 		pit_window_release(&win);

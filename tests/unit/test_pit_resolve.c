@@ -533,7 +533,9 @@ END_TEST
 #define PER_GROUP 4096 /* segments of 1 MiB in 4 GiB */
 #define MANY_FIRST 1
 
-static unsigned asked;
+static unsigned asked, read_notes; /* summaries made, notes read */
+static bool notes_lost;
+static uint64_t ahead; /* in this segment the clock was ahead by 100,000 segments */
 
 static int many_groups(struct store *s, const char *cluster, char ***ret, struct err *err)
 {
@@ -565,6 +567,11 @@ static int many_names(struct store *s, const char *cluster, const char *group, c
 	return 0;
 }
 
+static double many_time(uint64_t no)
+{
+	return 10.0 * (double)(no == ahead ? no + 100000 : no);
+}
+
 /* In segment k: a commit of transaction 10k at second 10k, when k is no multiple of seven. */
 static int many_summary(
 	struct store *s, const char *cluster, const char *name, struct wal_summary **ret, struct err *err)
@@ -588,7 +595,7 @@ static int many_summary(
 		.records = 1};
 	if (no.v % 7) {
 		w->has_times = w->has_commits = true;
-		w->time_min = w->time_max = (struct tstamp){PF_T0 + 10 * (int64_t)no.v, 0};
+		w->time_min = w->time_max = (struct tstamp){PF_T0 + (int64_t)many_time(no.v), 0};
 		w->first_commit = w->last_commit =
 			(struct wal_commit){w->from, (uint32_t)no.v * 10, w->time_max};
 		w->xid_min = w->xid_max = (uint32_t)no.v * 10;
@@ -598,20 +605,39 @@ static int many_summary(
 	return 0;
 }
 
+static int many_noted(struct store *s, const char *cluster, const char *name, struct wal_summary **ret)
+{
+	read_notes++;
+	if (notes_lost)
+		return -ENOENT;
+	asked--;
+	return many_summary(s, cluster, name, ret, NULL);
+}
+
 /* The records themselves are real in the segment that is asked for. */
 static void many_segment(uint64_t no)
 {
 	struct wal_make w = wal_make_at(15, PF_SEG, 8192, no * PF_SEG);
 
-	pf_commit(&w, (uint32_t)no * 10, 10.0 * (double)no);
+	pf_commit(&w, (uint32_t)no * 10, many_time(no));
 	pf_archive(f.s, &w, no, no + 1);
 	buf_free(&w.out);
 }
 
+static int count_target(void *arg, const struct target *t, struct tstamp time, struct err *err)
+{
+	(void)t;
+	(void)time;
+	(void)err;
+	++*(unsigned *)arg;
+	return 0;
+}
+
 START_TEST(two_hundred_thousand)
 {
-	static const struct pit_source source = {many_groups, many_names, many_summary};
-	const uint64_t at = 123457;
+	static const struct pit_source source = {many_groups, many_names, many_summary, many_noted};
+	const uint64_t at = 123457, leap = 51004;
+	unsigned listed = 0;
 	struct pit_point p;
 	char *id;
 
@@ -636,6 +662,32 @@ START_TEST(two_hundred_thousand)
 	pit_point_release(&p);
 	fails(pf_time(10.0 * (MANY + 10)), "after the end");
 	ck_assert_msg(asked < 200, "%u summaries were read", asked);
+	/* Recovery stops where a clock was ahead, however long before. */
+	asked = read_notes = 0;
+	ahead = leap;
+	many_segment(leap);
+	pit_free(pit);
+	fx_ok(pit_new_with(f.s, "main", NULL, &source, &pit, &e), &e);
+	leads(pf_time(10 * at + 5), id, leap * PF_SEG + 40, (leap - 1) * 10);
+	ck_assert_msg(asked < 300, "%u summaries were read", asked);
+	/* What was read is known. */
+	read_notes = 0;
+	leads(pf_time(10 * at + 4), id, leap * PF_SEG + 40, (leap - 1) * 10);
+	ck_assert_msg(read_notes < 200, "%u notes were read", read_notes);
+	/* Without notes, the nearby is what counts, and is bounded. */
+	asked = read_notes = 0;
+	notes_lost = true;
+	pit_free(pit);
+	fx_ok(pit_new_with(f.s, "main", NULL, &source, &pit, &e), &e);
+	leads(pf_time(10 * at + 5), id, (at + 1) * PF_SEG + 40, at * 10);
+	ck_assert_msg(asked < 400 && read_notes < 600, "%u made, %u looked for", asked, read_notes);
+	/* A listing makes a few of them, and shows what it then knows. */
+	asked = 0;
+	many_segment(MANY);
+	pit_free(pit);
+	fx_ok(pit_new_with(f.s, "main", NULL, &source, &pit, &e), &e);
+	fx_ok(pit_list(pit, 300, count_target, &listed, &e), &e);
+	ck_assert_msg(asked < 64 && listed, "%u made for %u targets", asked, listed);
 	free(id);
 }
 END_TEST

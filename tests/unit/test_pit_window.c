@@ -161,6 +161,37 @@ START_TEST(pruned_between_backups)
 }
 END_TEST
 
+/* The first backup was taken before anything was archived. Its window ends with it, until a backup behind the hole begins
+ * another one. */
+START_TEST(archived_after_a_backup)
+{
+	struct hours h = hours();
+	struct pit_window w;
+	char name[WAL_NAME_TEXT];
+
+	h.id[0] = pf_backup(
+		f.s, &(struct pf_backup){.start = h.start[0], .stop = h.stop[0], .to = 200, .own_wal = true});
+	pf_archive(f.s, &h.w, PF_FIRST + 3, PF_FIRST + 8);
+	w = window();
+	ck_assert(w.n_gaps == 1 && w.gaps[0].ends_window && w.to_lsn.v == h.stop[0]);
+	ck_assert_str_eq(w.gaps[0].first, pf_segment_name(1, PF_FIRST, name));
+	ck_assert_str_eq(w.gaps[0].last, pf_segment_name(1, PF_FIRST + 2, name));
+	pit_window_release(&w);
+	h.id[1] = pf_backup(
+		f.s, &(struct pf_backup){
+			     .start = h.start[1], .stop = h.stop[1], .from = 4 * 3600, .to = 4 * 3600 + 9});
+	w = window();
+	ck_assert(w.open && !w.n_gaps && w.from_lsn.v == h.stop[1]);
+	pit_window_release(&w);
+	/* What is missing in the middle of what was archived is a gap, also before the window. */
+	pf_archive(f.s, &h.w, PF_FIRST, PF_FIRST + 2);
+	w = window();
+	ck_assert(w.open && w.n_gaps == 1 && !w.gaps[0].ends_window && w.from_lsn.v == h.stop[1]);
+	pit_window_release(&w);
+	hours_free(&h);
+}
+END_TEST
+
 /* A backup that carries its WAL needs nothing archived of before its end. */
 START_TEST(archive_begins_late)
 {
@@ -460,6 +491,7 @@ static Suite *suite(void)
 	tcase_add_test(t, holes);
 	tcase_add_test(t, pruned_between_backups);
 	tcase_add_test(t, archive_begins_late);
+	tcase_add_test(t, archived_after_a_backup);
 	tcase_add_test(t, listing);
 	tcase_add_test(t, threads);
 	tcase_add_test(t, damaged_backup);

@@ -581,17 +581,18 @@ static void branch_free(struct branch *b)
 	pthread_mutex_destroy(&b->lock);
 	pthread_mutex_destroy(&b->names);
 	free(b->leaving);
+	free(b->files_path);
 	free(b->path);
 	free(b);
 }
 
 int branch_new(const char *path, const struct branch_options *o, struct branch **ret, struct err *e)
 {
-	_cleanup_(freep) char *log = io_join(path, "log"), *files = io_join(path, "files");
+	_cleanup_(freep) char *log = io_join(path, "log");
 	struct branch *b = calloc(1, sizeof(*b));
 	int r;
 
-	if (!b || !log || !files) {
+	if (!b || !log || !(b->files_path = io_join(path, "files"))) {
 		free(b);
 		return err_set(e, -ENOMEM, "no memory for a branch");
 	}
@@ -605,9 +606,9 @@ int branch_new(const char *path, const struct branch_options *o, struct branch *
 	b->path = strdup(path);
 	r = !b->path || branch_table_init(&b->table) < 0 ? err_set(e, -ENOMEM, "no memory for a branch") : 0;
 	if (r >= 0)
-		r = io_mkdirs(files, 0700, e);
-	if (r >= 0 && (b->files = open(files, O_DIRECTORY | O_CLOEXEC)) < 0)
-		r = err_sys(e, -errno, "%s", files);
+		r = io_mkdirs(b->files_path, 0700, e);
+	if (r >= 0 && (b->files = open(b->files_path, O_DIRECTORY | O_CLOEXEC)) < 0)
+		r = err_sys(e, -errno, "%s", b->files_path);
 	if (r >= 0)
 		r = branch_log_open(log, o->durable, apply, b, &b->log, e);
 	if (r >= 0 && o->durable)

@@ -41,7 +41,8 @@ struct branch {
 	void *lower_arg;
 	bool durable;
 	uint64_t max_bytes;
-	int files; /* the directory of files */
+	char *files_path; /* the directory of files */
+	int files;	  /* the same, opened */
 	struct branch_log *log;
 
 	pthread_mutex_t
@@ -80,6 +81,8 @@ void branch_relieve(struct branch *b);
 /* The name of a file in files/. */
 #define BRANCH_FILE_NAME 24
 const char *branch_file_name(uint64_t number, char name[BRANCH_FILE_NAME]);
+
+void branch_remove_file(struct branch *b, const char *name);
 
 /* branch_tidy.c, before anybody else has the branch: makes a journal that is mostly history anew, and removes what is in
  * files/ and belongs to nothing. */

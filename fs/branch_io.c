@@ -154,6 +154,18 @@ const char *branch_file_name(uint64_t number, char name[BRANCH_FILE_NAME])
 	return name;
 }
 
+/* For the record that a test keeps (src/base/fault.h). */
+static void note_new(struct branch *b, const char *name, int fd)
+{
+#ifdef PGSTRATA_FAULTS
+	_cleanup_(freep) char *path = io_join(b->files_path, name);
+
+	fault_note_fd(FAULT_CREATE, fd, path);
+#else
+	(void)b, (void)name, (void)fd;
+#endif
+}
+
 /* The descriptor of the file's own blocks. */
 static int own_fd(struct branch_open *o, const struct branch_node *n, int *ret, struct err *e)
 {
@@ -171,6 +183,8 @@ static int own_fd(struct branch_open *o, const struct branch_node *n, int *ret, 
 				0600);
 		if (r == 0 && o->fd < 0)
 			r = -errno;
+		if (r == 0 && !n->n_blocks)
+			note_new(b, name, o->fd);
 		if (r < 0)
 			err_sys(e, r, "%s/files/%" PRIu64, b->path, o->number);
 	}
@@ -719,8 +733,12 @@ static int sync_names(struct branch *b, struct err *e)
 	pthread_mutex_unlock(&b->lock);
 	if (names) {
 		r = fault_at("branch-names-sync");
+		if (r == 0)
+			fault_note_path(FAULT_SYNC_DIR, b->files_path, NULL);
 		if (r == 0 && fsync(b->files) < 0)
 			r = -errno;
+		if (r == 0)
+			fault_note_path(FAULT_SYNCED, NULL, NULL);
 	}
 	if (r < 0) {
 		pthread_mutex_lock(&b->lock);
@@ -750,9 +768,7 @@ static int sync_locked(struct branch_open *o, bool data_only, uint64_t *ret_end,
 	o->dirty = false;
 	pthread_mutex_unlock(&b->lock);
 	if (r == 0 && dirty && o->fd >= 0) {
-		r = fault_at("branch-file-sync");
-		if (r == 0 && fdatasync(o->fd) < 0)
-			r = -errno;
+		r = io_sync(o->fd, "branch-file-sync");
 	}
 	if (r == 0 && words)
 		r = sync_names(b, e);
@@ -854,10 +870,19 @@ static void shrink(struct branch *b, uint64_t number, uint64_t synced)
 	if (fd < 0 && end < UINT64_MAX)
 		fd = own = openat(b->files, branch_file_name(number, name), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	/* If it fails, it only takes room. */
-	if (fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size > end && fault_at("branch-file-cut") == 0)
-		(void)!ftruncate(fd, (off_t)end);
+	if (fd >= 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size > end)
+		(void)io_truncate(fd, end, "branch-file-cut");
 	pthread_rwlock_unlock(&o->lock);
 	branch_open_drop(o);
+}
+
+void branch_remove_file(struct branch *b, const char *name)
+{
+	_cleanup_(freep) char *path = io_join(b->files_path, name);
+
+	/* If it fails, it only takes room. */
+	if (path && fault_at("branch-file-unlink") == 0 && unlink(path) == 0)
+		fault_note_path(FAULT_UNLINK, path, NULL);
 }
 
 static void give_back(struct branch *b, uint64_t synced)
@@ -876,8 +901,8 @@ static void give_back(struct branch *b, uint64_t synced)
 			return;
 		if (!gone)
 			shrink(b, l.number, synced);
-		else if (fault_at("branch-file-unlink") == 0)
-			unlinkat(b->files, branch_file_name(l.number, name), 0);
+		else
+			branch_remove_file(b, branch_file_name(l.number, name));
 	}
 }
 

@@ -140,8 +140,12 @@ static int load(struct branch_log *l, const char *path, branch_log_fn *fn, void 
 	r = branch_log_scan(p, (size_t)got, fn, arg, &end, e);
 	if (r < 0)
 		return err_wrap(e, r, "%s", path);
-	if (end < (size_t)st.st_size && ftruncate(l->fd, (off_t)end) < 0)
-		return err_sys(e, -errno, "cutting off the torn end of %s", path);
+	if (!st.st_size)
+		fault_note_fd(FAULT_CREATE, l->fd, path);
+	if (end < (size_t)st.st_size)
+		r = io_truncate(l->fd, end, "branch-log-cut");
+	if (r < 0)
+		return err_sys(e, r, "cutting off the torn end of %s", path);
 	if (!end) {
 		buf_put(&head, magic, sizeof(magic));
 		buf_put_u32(&head, VERSION);
@@ -152,8 +156,9 @@ static int load(struct branch_log *l, const char *path, branch_log_fn *fn, void 
 		end = head.len;
 	}
 	/* What was read may have been in memory only; from here on records may claim that it is on disk. */
-	if (l->durable && fdatasync(l->fd) < 0)
-		return err_sys(e, -errno, "syncing %s", path);
+	r = l->durable ? io_sync(l->fd, "branch-log-sync") : 0;
+	if (r < 0)
+		return err_sys(e, r, "syncing %s", path);
 	l->end = l->synced = end;
 	return 0;
 }
@@ -240,9 +245,7 @@ int branch_log_sync(struct branch_log *l, uint64_t end, struct err *e)
 	r = l->broken;
 	pthread_mutex_unlock(&l->lock);
 	if (r == 0 && branch_log_synced(l) < end) {
-		r = fault_at("branch-log-sync");
-		if (r == 0 && fdatasync(l->fd) < 0)
-			r = -errno;
+		r = io_sync(l->fd, "branch-log-sync");
 		pthread_mutex_lock(&l->lock);
 		if (r == 0)
 			l->synced = now;

@@ -86,6 +86,7 @@ static int tidy_log(struct branch *b, struct err *e)
 		r = err_sys(e, -errno, "%s", path);
 	if (r < 0)
 		return r;
+	fault_note_path(FAULT_RENAME, fresh, path);
 	branch_log_free(b->log);
 	b->log = MOVE(log);
 	return b->durable ? io_sync_dir(b->path, e) : 0;
@@ -107,16 +108,14 @@ static bool is_needed(struct branch *b, const char *name)
 
 static int tidy_files(struct branch *b, struct err *e)
 {
-	_cleanup_(freep) char *path = io_join(b->path, "files");
-	DIR *d = path ? opendir(path) : NULL;
+	DIR *d = opendir(b->files_path);
 	struct dirent *de;
 
 	if (!d)
-		return err_sys(e, path ? -errno : -ENOMEM, "%s/files", b->path);
+		return err_sys(e, -errno, "%s", b->files_path);
 	while ((de = readdir(d)))
-		/* If it fails, it only takes room. */
-		if (!is_needed(b, de->d_name) && fault_at("branch-file-unlink") == 0)
-			(void)!unlinkat(b->files, de->d_name, 0);
+		if (!is_needed(b, de->d_name))
+			branch_remove_file(b, de->d_name);
 	closedir(d);
 	return 0;
 }

@@ -194,6 +194,17 @@ void fault_note_write(int fd, uint64_t off, const void *p, size_t n)
 	pthread_mutex_unlock(&plan.lock);
 }
 
+void fault_note_truncate(int fd, uint64_t size)
+{
+	struct stat st;
+
+	if (!journal_is_open() || fstat(fd, &st) < 0)
+		return;
+	pthread_mutex_lock(&plan.lock);
+	note((struct fault_entry){.op = FAULT_TRUNCATE, .inode = st.st_ino, .off = size}, NULL, NULL, 0);
+	pthread_mutex_unlock(&plan.lock);
+}
+
 void fault_note_path(enum fault_op op, const char *a, const char *b)
 {
 	if (!journal_is_open())

@@ -34,6 +34,7 @@ enum fault_op {
 	FAULT_SYNC_DIR,	  /* a: path; begins */
 	FAULT_SYNCED,	  /* the thread's sync ends */
 	FAULT_MARK,	  /* a: text of the test's own */
+	FAULT_TRUNCATE,	  /* inode, off: its length now */
 };
 
 struct fault_entry {
@@ -50,6 +51,7 @@ int64_t fault_clock_s(void);	 /* seconds to add to the wall clock; each call is 
 void fault_note_fd(enum fault_op op, int fd, const char *path);
 void fault_note_write(
 	int fd, uint64_t off, const void *p, size_t n); /* off UINT64_MAX: up to where fd stands */
+void fault_note_truncate(int fd, uint64_t size);
 void fault_note_path(enum fault_op op, const char *a, const char *b);
 #else
 static inline int fault_at(const char *point)
@@ -81,6 +83,11 @@ static inline void fault_note_write(int fd, uint64_t off, const void *p, size_t 
 	(void)off;
 	(void)p;
 	(void)n;
+}
+static inline void fault_note_truncate(int fd, uint64_t size)
+{
+	(void)fd;
+	(void)size;
 }
 static inline void fault_note_path(enum fault_op op, const char *a, const char *b)
 {

@@ -96,6 +96,30 @@ int io_pwrite(int fd, const void *p, size_t n, uint64_t off)
 	return r;
 }
 
+int io_sync(int fd, const char *point)
+{
+	int r = fault_at(point);
+
+	if (r < 0)
+		return r;
+	fault_note_fd(FAULT_SYNC, fd, NULL);
+	if (fdatasync(fd) < 0)
+		return -errno;
+	fault_note_path(FAULT_SYNCED, NULL, NULL);
+	return 0;
+}
+
+int io_truncate(int fd, uint64_t size, const char *point)
+{
+	int r = fault_at(point);
+
+	if (r == 0 && ftruncate(fd, (off_t)size) < 0)
+		r = -errno;
+	if (r == 0)
+		fault_note_truncate(fd, size);
+	return r;
+}
+
 int io_read_file(const char *path, size_t max, void **ret, size_t *ret_len, struct err *e)
 {
 	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -277,14 +301,8 @@ int newfile_write(struct newfile *f, const void *p, size_t n, struct err *e)
 
 int newfile_sync(struct newfile *f, struct err *e)
 {
-	int r = fault_at("fsync");
+	int r = io_sync(f->fd, "fsync");
 
-	if (!r)
-		fault_note_fd(FAULT_SYNC, f->fd, NULL);
-	if (!r && fdatasync(f->fd) < 0)
-		r = -errno;
-	if (!r)
-		fault_note_path(FAULT_SYNCED, NULL, NULL);
 	return r < 0 ? err_sys(e, r, "fsync of a new file in %s", f->dir) : 0;
 }
 

@@ -23,6 +23,10 @@ ssize_t io_pread(int fd, void *p, size_t n, uint64_t off);
 int io_write(int fd, const void *p, size_t n);
 int io_pwrite(int fd, const void *p, size_t n, uint64_t off);
 
+/* fdatasync(2) and ftruncate(2), with fault points of that name (src/base/fault.h). 0 or -errno. */
+int io_sync(int fd, const char *point);
+int io_truncate(int fd, uint64_t size, const char *point);
+
 /* Reads a whole file of at most max bytes into malloc'ed memory (one NUL more, not counted). -EFBIG when it
  * is larger. The caller frees. */
 int io_read_file(const char *path, size_t max, void **ret, size_t *ret_len, struct err *e);

@@ -173,6 +173,9 @@ fetch_command() {
 			-o "allow_other,uid=$(id -u postgres),gid=$(id -g postgres)" "$run/mnt"
 		FETCH="cp $run/mnt/main/wal/%f %p"
 		;;
+	archive-get)
+		FETCH="$PGSTRATA archive-get --async -r $run/wal.pgstrata --cache-dir $run/wal.cache %f %p"
+		;;
 	plain)
 		FETCH="cp $work/walseg/%f %p"
 		;;
@@ -201,7 +204,7 @@ wal_replays() {
 		[ -e "$run/wal.$who/filled" ] || wal_push "$who"
 		touch "$run/wal.$who/filled"
 	done
-	for who in $(turns plain pgbackrest); do
+	for who in $(turns plain pgbackrest ${ours:+archive-get}); do
 		rm -rf "$run/replay" "$run/wal.spool"
 		install -d -m 700 -o postgres -g postgres "$run/wal.spool"
 		cp -a "$work/walbase" "$run/replay"
@@ -211,7 +214,11 @@ wal_replays() {
 		drop_caches
 		warm "$run/replay"
 		timed replay_start
-		sample wal-replay "$who" "$TOOK"
+		case $who in
+		archive-get) sample wal-replay-get pgstrata "$TOOK" ;;
+		*) sample wal-replay "$who" "$TOOK" ;;
+		esac
+		[ "$who" != pgbackrest ] || sample wal-replay-get pgbackrest "$TOOK"
 		check_replay "$who"
 		pg_stop "$run/replay"
 		close_view

@@ -13,6 +13,7 @@
 #include "src/base/clean.h"
 #include "src/base/io.h"
 #include "src/base/pool.h"
+#include "src/capture/ahead.h"
 #include "src/capture/pushed.h"
 #include "src/capture/wal_take.h"
 #include "src/pg/lsn.h"
@@ -187,30 +188,51 @@ static int write_out(void *arg, const void *p, size_t n, struct err *e)
 	return newfile_write(arg, p, n, e);
 }
 
-/* Recovery asks for one segment after the other, a process each: the disk reads the next ones while this one is
- * unpacked and replayed. */
-static void read_ahead(struct store *s, const char *cluster, const char *name, uint64_t size)
+/* The name of the segment i after this one; false: this is no segment. */
+static bool segment_after(const char *name, uint64_t size, unsigned i, char out[WAL_NAME_TEXT])
 {
-	char next[WAL_NAME_TEXT];
 	struct segno no;
 	struct tli t;
 
 	if (wal_kind_of(name, strlen(name)) != WAL_KIND_SEGMENT || size > UINT32_MAX ||
 		!wal_name_parse(name, strlen(name), (uint32_t)size, &t, &no))
-		return;
-	for (unsigned i = 0; i < READ_AHEAD; i++) {
-		no.v++;
-		wal_advise(s, cluster, wal_name(t, no, (uint32_t)size, next));
-	}
+		return false;
+	no.v += i;
+	wal_name(t, no, (uint32_t)size, out);
+	return true;
 }
 
-int capture_archive_get(
-	struct store *s, const char *cluster, const char *name, const char *dest, struct err *e)
+/* Recovery asks for one segment after the other, a process each: the disk reads the next ones while this one is
+ * unpacked and replayed. */
+static void read_ahead(struct store *s, const char *cluster, const char *name, uint64_t size)
+{
+	char next[WAL_NAME_TEXT];
+
+	for (unsigned i = 1; i <= READ_AHEAD && segment_after(name, size, i, next); i++)
+		wal_advise(s, cluster, next);
+}
+
+static int unpack_to(struct store *s, const char *cluster, const char *name, const char *dir,
+	const char *dest_name, struct err *e)
 {
 	_cleanup_(newfile_close) struct newfile to = NEWFILE_NONE;
+	int r = newfile_open(dir, 0600, &to, e);
+
+	if (!r)
+		r = wal_copy(s, cluster, name, write_out, &to, e);
+	/* No sync: what recovery replays it has in the repository, and what it keeps it syncs itself. */
+	return r ? r : newfile_rename(&to, dest_name, e);
+}
+
+int capture_archive_get(struct store *s, const char *cluster, const char *name, const char *dest,
+	bool with_next, struct err *e)
+{
+	_cleanup_(ahead_leave) struct ahead ahead = AHEAD_NONE;
 	const char *slash = strrchr(dest, '/');
 	_cleanup_(freep) char *dir = NULL;
+	char next[WAL_NAME_TEXT];
 	struct wal_info info;
+	bool taken = false;
 	int r = wal_stat(s, cluster, name, &info, e);
 
 	if (r < 0)
@@ -218,14 +240,17 @@ int capture_archive_get(
 	dir = !slash ? strdup(".") : strndup(dest, slash == dest ? 1 : (size_t)(slash - dest));
 	if (!dir)
 		return err_sys(e, -ENOMEM, "%s", dest);
-	r = newfile_open(dir, 0600, &to, e);
-	if (!r) {
-		read_ahead(s, cluster, name, info.size);
-		r = wal_copy(s, cluster, name, write_out, &to, e);
+	/* History files come between segments, and are not followed by any. */
+	with_next = with_next && segment_after(name, info.size, 1, next);
+	if (with_next) {
+		ahead_enter(dir, &ahead);
+		taken = ahead.fd >= 0 && ahead_take(&ahead, &info.digest, dest);
 	}
-	/* No sync: what recovery replays it has in the repository, and what it keeps it syncs itself. */
-	if (!r)
-		r = newfile_rename(&to, slash ? slash + 1 : dest, e);
+	read_ahead(s, cluster, name, info.size);
+	if (!taken)
+		r = unpack_to(s, cluster, name, dir, slash ? slash + 1 : dest, e);
+	if (!r && with_next)
+		ahead_start(&ahead, s, cluster, next);
 	/* A destination that is missing is no sign that the archive ends. */
 	return r == -ENOENT ? -ENOTDIR : r;
 }

@@ -30,6 +30,7 @@ int capture_archive_push(struct store *s, const char *cluster, const char *path,
 	bool *ret_known, struct err *e);
 
 /* Copies name out of the archive to dest, which appears whole or not at all. -ENOENT: it is not in the archive; no other
- * failure is -ENOENT. */
-int capture_archive_get(
-	struct store *s, const char *cluster, const char *name, const char *dest, struct err *e);
+ * failure is -ENOENT. with_next: the next segment is unpacked beside dest by a process that is left at work, for the next
+ * call. Only for a program with one thread. */
+int capture_archive_get(struct store *s, const char *cluster, const char *name, const char *dest,
+	bool with_next, struct err *e);

@@ -75,6 +75,12 @@ int cmd_archive_push(struct cmd_context *c, int argc, char **argv)
 /* *absent: the file is not in the archive. */
 static int get(struct cmd_context *c, int argc, char **argv, bool *absent)
 {
+	bool async = false;
+	const struct cmd_option options[] = {
+		{"async", 'a', NULL, OPTION_FLAG, &async,
+			"unpack the next segment beside DEST while recovery replays this one"},
+		{0},
+	};
 	const struct cmd_usage usage = {
 		.verb = "archive-get",
 		.args = "NAME DEST",
@@ -84,7 +90,9 @@ static int get(struct cmd_context *c, int argc, char **argv, bool *absent)
 		.about = "Copies one file of WAL out of the archive. Exit status 1 when it is not there, "
 			 "which is how\nrecovery finds the end of the archive; 255 for everything else that "
 			 "goes wrong, which stops\nrecovery instead of ending it early.",
-		.example = "  restore_command = 'pgstrata archive-get -r /srv/pgstrata -c main %f %p'",
+		.example =
+			"  restore_command = 'pgstrata archive-get -r /srv/pgstrata -c main --async %f %p'",
+		.options = options,
 	};
 	_cleanup_(store_freep) struct store *s = NULL;
 	struct err e = {0};
@@ -95,7 +103,7 @@ static int get(struct cmd_context *c, int argc, char **argv, bool *absent)
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
-	r = capture_archive_get(s, c->cluster, c->args[0], c->args[1], &e);
+	r = capture_archive_get(s, c->cluster, c->args[0], c->args[1], async, &e);
 	*absent = r == -ENOENT;
 	return r < 0 ? cmd_fail(c, &e) : CMD_OK;
 }

@@ -49,7 +49,7 @@ chown -R postgres: "$SCRATCH/copy"
 touch "$SCRATCH/copy/recovery.signal"
 chown postgres "$SCRATCH/copy/recovery.signal"
 pg_start "$SCRATCH/copy" "recovery_target_name=before" recovery_target_action=promote archive_mode=off \
-	"restore_command=$PGSTRATA archive-get -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %f %p"
+	"restore_command=$PGSTRATA archive-get --async -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %f %p"
 for ((i = 0; i < 300; i++)); do
 	[ "$(pg_sql "$SCRATCH/copy" -c 'SELECT pg_is_in_recovery()')" != f ] || break
 	sleep 0.1
@@ -69,6 +69,43 @@ rm -f "$SCRATCH/got"
 assert_fails 1 'is not in the archive' "$PGSTRATA" archive-get -r "$REPO" 0000000100000000000000FF "$SCRATCH/got"
 assert_ok test ! -e "$SCRATCH/got"
 assert_fails 255 'no folder|No such file' "$PGSTRATA" archive-get -r "$REPO" "$first" "$SCRATCH/none/got"
+
+# --async: the next segment is unpacked beside where it will be wanted; it is taken then, and for no other.
+install -d "$SCRATCH/ahead"
+ahead() {
+	find "$SCRATCH/ahead" -name 'xlogtemp.pgstrata-*' -printf '%i\n'
+}
+# Whoever locks the folder waits for who is at work in it.
+get_async() {
+	"$PGSTRATA" archive-get --async -r "$REPO" "$1" "$SCRATCH/ahead/got" || return
+	flock "$SCRATCH/ahead" true
+	"$PGSTRATA" archive-get -r "$REPO" "$1" "$SCRATCH/got"
+	cmp "$SCRATCH/got" "$SCRATCH/ahead/got"
+}
+second=000000010000000000000003
+third=000000010000000000000004
+find "$REPO/wal" -name "$third" -exec mv {} "$SCRATCH/kept" ';'
+assert_ok get_async "$first"
+next=$(ahead)
+assert_match "$next" '^[0-9]+$' 'unpacked ahead'
+assert_ok get_async "$second"
+assert_eq "$(stat -c %i "$SCRATCH/ahead/got")" "$next" 'the file that was unpacked ahead'
+assert_eq "$(ahead)" '' 'ahead of the last one'
+assert_ok get_async "$first"
+assert_ok get_async "$first"
+assert_eq "$(ahead | wc -l)" 1 'after the same one twice'
+mv "$SCRATCH/kept" "$REPO/wal/main/${third:0:16}/$third"
+assert_ok get_async "$third"
+assert_fails 1 'is not in the archive' get_async 0000000100000000000000FF
+# What was unpacked is what the archive has, or it is not used.
+rm -rf "$SCRATCH/ahead"
+install -d "$SCRATCH/ahead"
+assert_ok get_async "$first"
+find "$REPO/wal" -name "$second" -exec mv {} "$SCRATCH/kept" ';'
+cp "$REPO/wal/main/${third:0:16}/$third" "$REPO/wal/main/${third:0:16}/$second"
+assert_ok get_async "$second"
+mv "$SCRATCH/kept" "$REPO/wal/main/${third:0:16}/$second"
+rm -rf "$SCRATCH/ahead"
 
 # The same again is success, another content is not, and the first one stays.
 "$PGSTRATA" archive-get -r "$REPO" "$first" "$SCRATCH/$first"

@@ -63,7 +63,8 @@ START_TEST(calls_fail)
 		struct crash_run r;
 		unsigned most;
 
-		if (!crash_wanted(s))
+		/* Under a sanitizer a verb meets a third of the kinds: making its repository is what costs. */
+		if (!crash_wanted(s) || (i + (size_t)_i) % PART(3, 3))
 			continue;
 		r = crash_begin(&c, s);
 		most = crash_passages(&r, t->point);

@@ -51,7 +51,7 @@ static void replay(struct crash *c, const struct scenario *s, uint64_t *prefixes
 	struct crash_run r;
 	unsigned steps = 0, every = getenv("PGSTRATA_CRASH_STEP")
 					    ? (unsigned)atoi(getenv("PGSTRATA_CRASH_STEP"))
-					    : PART(7, 60);
+					    : PART(15, 60);
 	size_t n;
 
 	crash_begin(c, s);

@@ -44,6 +44,8 @@ enum cmd_option_type {
 	OPTION_SIZE,	 /* target: uint64_t *, bytes: "65536", "256M", "1.5G" */
 	OPTION_DURATION, /* target: uint64_t *, seconds: "90s", "15m", "26h", "7d", "1h30m" */
 	OPTION_COUNT,	 /* target: uint64_t *, a plain decimal number */
+	OPTION_THREADS,	 /* target: unsigned *, 1 to 1024; rows are CMD_THREADS_OPTION */
+	OPTION_TIMEOUT,	 /* target: unsigned *, 1 to 86400 seconds */
 	OPTION_LIST,	 /* target: struct cmd_list *, each one given is added */
 };
 
@@ -64,6 +66,12 @@ struct cmd_option {
 	void *target;
 	const char *help; /* one line or more, without a full stop */
 };
+
+/* The row of a verb that takes --threads: where to, and what they do. */
+#define CMD_THREADS_OPTION(letter, target, what)                                                   \
+	{                                                                                          \
+		"threads", letter, "N", OPTION_THREADS, target, what " (default: one a processor)" \
+	}
 
 /* Common options that not every verb has; all have -r, -C, --cache-dir, -q, -v and --help. */
 #define TAKES_CLUSTER 1u

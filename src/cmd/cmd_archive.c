@@ -27,12 +27,11 @@ static char *notes_folder(const struct cmd_context *c, const struct store *s)
 int cmd_archive_push(struct cmd_context *c, int argc, char **argv)
 {
 	bool async = false;
-	uint64_t threads = 0;
+	struct wal_push o = {.log = c->log};
 	const struct cmd_option options[] = {
 		{"async", 'a', NULL, OPTION_FLAG, &async,
 			"when the server waits with more segments, archive several at a time"},
-		{"threads", 'j', "N", OPTION_COUNT, &threads,
-			"threads that compress (default: one a processor)"},
+		CMD_THREADS_OPTION('j', &o.threads, "threads that compress"),
 		{0},
 	};
 	const struct cmd_usage usage = {
@@ -49,19 +48,15 @@ int cmd_archive_push(struct cmd_context *c, int argc, char **argv)
 	};
 	_cleanup_(store_freep) struct store *s = NULL;
 	_cleanup_(freep) char *notes = NULL;
-	struct wal_push o = {.log = c->log};
 	struct err e = {0};
 	bool known;
 	int status;
 
 	if (!cmd_parse(c, &usage, argc, argv))
 		return c->status;
-	if (threads > 1024)
-		return cmd_usage_error(c, &usage, "--threads must be from 1 to 1024");
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
-	o.threads = (unsigned)threads;
 	o.log = c->log;
 	o.ahead = async;
 	o.notes = notes = async ? notes_folder(c, s) : NULL;

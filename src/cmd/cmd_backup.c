@@ -16,23 +16,17 @@ CLEANUP_DEFINE(struct snapshot, snapshot_free)
 
 /* What the options say in words; false: they were wrong, and that was said. */
 static bool settle(struct cmd_context *c, const struct cmd_usage *u, struct backup_options *o,
-	const char *checkpoint, uint64_t threads, uint64_t rate, uint64_t timeout)
+	const char *checkpoint, uint64_t rate)
 {
 	uint64_t kib = rate >> 10;
 
 	if (strcmp(checkpoint, "fast") && strcmp(checkpoint, "spread"))
 		c->status = cmd_usage_error(c, u, "--checkpoint must be fast or spread");
-	else if (threads > 1024)
-		c->status = cmd_usage_error(c, u, "--threads must be from 1 to 1024");
 	else if (rate && (kib < BACKUP_RATE_MIN || kib > BACKUP_RATE_MAX))
 		c->status = cmd_usage_error(c, u, "--max-rate must be from 32K to 1G (bytes a second)");
-	else if (timeout < 1 || timeout > 86400)
-		c->status = cmd_usage_error(c, u, "--timeout must be from 1 to 86400 seconds");
 	else
 		c->status = CMD_OK;
-	o->server.timeout_s = (unsigned)timeout;
 	o->spread = !strcmp(checkpoint, "spread");
-	o->threads = (unsigned)threads;
 	o->max_rate_kib = (uint32_t)kib;
 	return c->status == CMD_OK;
 }
@@ -60,7 +54,7 @@ int cmd_backup(struct cmd_context *c, int argc, char **argv)
 {
 	_cleanup_(cmd_list_free) struct cmd_list tags = {0};
 	const char *checkpoint = "fast";
-	uint64_t threads = 0, rate = 0, timeout = 60;
+	uint64_t rate = 0;
 	struct backup_options o = {0};
 	const struct cmd_option options[] = {
 		CMD_SERVER_OPTIONS(o.server),
@@ -71,10 +65,7 @@ int cmd_backup(struct cmd_context *c, int argc, char **argv)
 		{"max-rate", 0, "SIZE", OPTION_SIZE, &rate, "bytes a second at most, from 32K to 1G"},
 		{"no-verify-checksums", 0, NULL, OPTION_FLAG, &o.no_verify_checksums,
 			"the server does not verify data pages; without it a damaged page fails the backup"},
-		{"timeout", 0, "SECONDS", OPTION_COUNT, &timeout,
-			"a server that says nothing for so long counts as lost (default: 60)"},
-		{"threads", 'j', "N", OPTION_COUNT, &threads,
-			"threads that compress (default: one a processor)"},
+		CMD_THREADS_OPTION('j', &o.threads, "threads that compress"),
 		{0},
 	};
 	const struct cmd_usage usage = {
@@ -94,7 +85,7 @@ int cmd_backup(struct cmd_context *c, int argc, char **argv)
 	struct err e = {0};
 	int status;
 
-	if (!cmd_parse(c, &usage, argc, argv) || !settle(c, &usage, &o, checkpoint, threads, rate, timeout))
+	if (!cmd_parse(c, &usage, argc, argv) || !settle(c, &usage, &o, checkpoint, rate))
 		return c->status;
 	if (tags_join(&tags, &tags_text, &e) < 0)
 		return cmd_usage_error(c, &usage, "--tag: %s", e.text);

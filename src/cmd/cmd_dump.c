@@ -56,7 +56,7 @@ int cmd_dump(struct cmd_context *c, int argc, char **argv)
 	_cleanup_(cmd_list_free) struct cmd_list tags = {0};
 	struct meter meter = {0};
 	struct dump_run_options o = {.meter = &meter};
-	uint64_t threads = 0, jobs = 1;
+	uint64_t jobs = 1;
 	bool all = false;
 	const struct cmd_option options[] = {
 		{"dbname", 'd', "CONNINFO", OPTION_TEXT, &o.conninfo,
@@ -66,8 +66,7 @@ int cmd_dump(struct cmd_context *c, int argc, char **argv)
 			"which pg_dump (default: the one of the server's version)"},
 		CMD_TAG_OPTION(tags),
 		{"jobs", 'j', "N", OPTION_COUNT, &jobs, "pg_dump processes for one database (default: 1)"},
-		{"threads", 0, "N", OPTION_COUNT, &threads,
-			"threads that compress (default: one a processor)"},
+		CMD_THREADS_OPTION(0, &o.threads, "threads that compress"),
 		{0},
 	};
 	const struct cmd_usage usage = {
@@ -98,15 +97,12 @@ int cmd_dump(struct cmd_context *c, int argc, char **argv)
 		return c->status;
 	if (tags_join(&tags, &tags_text, &e) < 0)
 		return cmd_usage_error(c, &usage, "--tag: %s", e.text);
-	if (threads > 1024)
-		return cmd_usage_error(c, &usage, "--threads must be from 1 to 1024");
 	if (jobs > 100)
 		return cmd_usage_error(c, &usage, "--jobs must be from 1 to 100");
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
 	o.jobs = (unsigned)jobs;
-	o.threads = (unsigned)threads;
 	o.tags = tags_text;
 	o.log = c->log;
 	o.stop = interrupt_catch();

@@ -77,12 +77,11 @@ static int import_wal(struct cmd_context *c, struct store *s, unsigned threads)
 int cmd_import(struct cmd_context *c, int argc, char **argv)
 {
 	_cleanup_(cmd_list_free) struct cmd_list tags = {0};
-	uint64_t threads = 0;
+	unsigned threads = 0;
 	const char *database = NULL;
 	const struct cmd_option options[] = {
 		CMD_TAG_OPTION(tags),
-		{"threads", 'j', "N", OPTION_COUNT, &threads,
-			"threads that compress (default: one a processor)"},
+		CMD_THREADS_OPTION('j', &threads, "threads that compress"),
 		{"database", 0, "NAME", OPTION_TEXT, &database,
 			"dump: the database's name (default: what the dump says)"},
 		{0},
@@ -137,12 +136,10 @@ int cmd_import(struct cmd_context *c, int argc, char **argv)
 		return cmd_usage_error(c, &usage, "--tag is for backups, not for WAL");
 	if (tags_join(&tags, &tags_text, &e) < 0)
 		return cmd_usage_error(c, &usage, "--tag: %s", e.text);
-	if (threads > 1024)
-		return cmd_usage_error(c, &usage, "--threads must be from 1 to 1024");
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
 	if (dump)
-		return import_dump(c, s, (unsigned)threads, tags_text, database);
-	return wal ? import_wal(c, s, (unsigned)threads) : import_base(c, s, (unsigned)threads, tags_text);
+		return import_dump(c, s, threads, tags_text, database);
+	return wal ? import_wal(c, s, threads) : import_base(c, s, threads, tags_text);
 }

@@ -31,18 +31,15 @@ static bool parse_interval(const char *text, unsigned *ret)
 
 /* What the options say in words; false: they were wrong, and that was said. */
 static bool settle(struct cmd_context *c, const struct cmd_usage *u, struct receive_options *o,
-	const char *interval, const char *until, uint64_t timeout)
+	const char *interval, const char *until)
 {
 	c->status = CMD_OK;
 	if (!parse_interval(interval, &o->flush_ms))
 		c->status = cmd_usage_error(c, u, "--flush-interval must be seconds, from 0.001 to 3600");
 	else if (until && !lsn_parse(until, strlen(until), &o->until))
 		c->status = cmd_usage_error(c, u, "--until-lsn must be a position such as 1/2A000000");
-	else if (timeout < 1 || timeout > 86400)
-		c->status = cmd_usage_error(c, u, "--timeout must be from 1 to 86400 seconds");
 	else if (o->no_slot && o->slot)
 		c->status = cmd_usage_error(c, u, "--slot and --no-slot exclude each other");
-	o->server.timeout_s = (unsigned)timeout;
 	return c->status == CMD_OK;
 }
 
@@ -50,7 +47,6 @@ int cmd_receive(struct cmd_context *c, int argc, char **argv)
 {
 	const char *interval = NULL, *until = NULL;
 	struct receive_options o = {0};
-	uint64_t timeout = 60;
 	const struct cmd_option options[] = {
 		CMD_SERVER_OPTIONS(o.server),
 		{"slot", 'S', "NAME", OPTION_TEXT, &o.slot,
@@ -62,8 +58,6 @@ int cmd_receive(struct cmd_context *c, int argc, char **argv)
 		{"synchronous", 0, NULL, OPTION_FLAG, &o.synchronous,
 			"what came is durable at once, for a server whose commits wait for it (found out "
 			"where\nsynchronous_standby_names has \"pgstrata receive\" or *)"},
-		{"timeout", 0, "SECONDS", OPTION_COUNT, &timeout,
-			"a server that says nothing for so long is taken for dead (default: 60)"},
 		{"skip-gap", 0, NULL, OPTION_FLAG, &o.skip_gap,
 			"where the server has removed WAL that is missing here, goes on behind the gap"},
 		{"until-lsn", 0, "LSN", OPTION_TEXT, &until, "ends when everything before that is durable"},
@@ -86,7 +80,7 @@ int cmd_receive(struct cmd_context *c, int argc, char **argv)
 	struct err e = {0};
 	int status;
 
-	if (!cmd_parse(c, &usage, argc, argv) || !settle(c, &usage, &o, interval, until, timeout))
+	if (!cmd_parse(c, &usage, argc, argv) || !settle(c, &usage, &o, interval, until))
 		return c->status;
 	o.server.application = "pgstrata receive";
 	o.server.stop = interrupt_catch();

@@ -53,13 +53,12 @@ int cmd_repair(struct cmd_context *c, int argc, char **argv)
 {
 	struct repair_options o = {0};
 	const char *from = NULL;
-	uint64_t threads = 0;
 	const struct cmd_option options[] = {
 		{"from", 0, "REPO", OPTION_TEXT, &from,
 			"takes what is missing from this repository, where it has it"},
 		{"delete-damaged", 0, NULL, OPTION_FLAG, &o.delete_damaged,
 			"deletes damaged objects instead of moving them to quarantine"},
-		{"threads", 'j', "N", OPTION_COUNT, &threads, "threads that read (default: one a processor)"},
+		CMD_THREADS_OPTION('j', &o.threads, "threads that read"),
 		{0},
 	};
 	const struct cmd_usage usage = {
@@ -87,15 +86,12 @@ int cmd_repair(struct cmd_context *c, int argc, char **argv)
 
 	if (!cmd_parse(c, &usage, argc, argv))
 		return c->status;
-	if (threads > 1024)
-		return cmd_usage_error(c, &usage, "--threads must be from 1 to 1024");
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status == CMD_OK && from)
 		status = open_other(c, from, &other);
 	if (status != CMD_OK)
 		return status;
 	o.from = other;
-	o.threads = (unsigned)threads;
 	o.log = c->log;
 	o.meter = &meter;
 	o.stop = interrupt_catch();

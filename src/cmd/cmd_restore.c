@@ -111,7 +111,6 @@ static int restore(struct cmd_context *c, const struct cmd_usage *u, struct wish
 int cmd_restore(struct cmd_context *c, int argc, char **argv)
 {
 	struct cmd_list map_texts = {0};
-	uint64_t threads = 0;
 	const char *kind_text = NULL;
 	struct meter meter = {0};
 	struct wish w = {.o = {.owners = c->env.root, .meter = &meter}};
@@ -123,7 +122,7 @@ int cmd_restore(struct cmd_context *c, int argc, char **argv)
 		{"map", 'm', "OID=DIR", OPTION_LIST, &map_texts,
 			"where a tablespace goes (default: DIR.tablespaces/OID);\nmay be given several "
 			"times"},
-		{"threads", 'j', "N", OPTION_COUNT, &threads, "threads that copy (default: one a processor)"},
+		CMD_THREADS_OPTION('j', &w.o.threads, "threads that copy"),
 		{0},
 	};
 	const struct cmd_usage usage = {
@@ -156,14 +155,12 @@ int cmd_restore(struct cmd_context *c, int argc, char **argv)
 		return c->status;
 	}
 	w.kind = kind_text ? snapshot_kind_of(kind_text) : 0;
-	status = threads > 1024 ? cmd_usage_error(c, &usage, "--threads must be from 1 to 1024")
-				: parse_maps(c, &usage, &map_texts, &maps);
+	status = parse_maps(c, &usage, &map_texts, &maps);
 	if (status == CMD_OK && kind_text && !w.kind)
 		status = cmd_usage_error(c, &usage, "--kind: there is no kind \"%s\"", kind_text);
 	if (status == CMD_OK && w.database && w.kind && w.kind != SNAPSHOT_DUMP)
 		status = cmd_usage_error(c, &usage, "--database is for dumps");
 	if (status == CMD_OK) {
-		w.o.threads = (unsigned)threads;
 		w.o.maps = maps;
 		w.o.n_maps = map_texts.n;
 		w.o.log = c->log;

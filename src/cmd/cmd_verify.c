@@ -306,7 +306,6 @@ int cmd_verify(struct cmd_context *c, int argc, char **argv)
 	const char *sample = NULL, *slice = NULL, *since = NULL;
 	struct verify_options o = {0};
 	struct base_check_options bo = {0};
-	uint64_t threads = 0;
 	const struct cmd_option options[] = {
 		{"quick", 0, NULL, OPTION_FLAG, &o.quick,
 			"structure and presence only; contents are not read"},
@@ -319,7 +318,7 @@ int cmd_verify(struct cmd_context *c, int argc, char **argv)
 			"also compares every file of each base backup with the backup's manifest"},
 		{"pages", 0, NULL, OPTION_FLAG, &bo.pages,
 			"also checks the checksums of data pages, where a cluster has them"},
-		{"threads", 'j', "N", OPTION_COUNT, &threads, "threads that read (default: one a processor)"},
+		CMD_THREADS_OPTION('j', &o.threads, "threads that read"),
 		{0},
 	};
 	const struct cmd_usage usage = {
@@ -340,8 +339,6 @@ int cmd_verify(struct cmd_context *c, int argc, char **argv)
 
 	if (!cmd_parse(c, &usage, argc, argv))
 		return c->status;
-	if (threads > 1024)
-		return cmd_usage_error(c, &usage, "--threads must be from 1 to 1024");
 	if (sample)
 		r = parse_share(sample, &o.sample, &e);
 	if (slice && !r)
@@ -358,7 +355,6 @@ int cmd_verify(struct cmd_context *c, int argc, char **argv)
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
-	o.threads = (unsigned)threads;
 	o.seed = clock_mono_ns();
 	o.cluster = c->cluster_given ? c->cluster : NULL;
 	o.stop = interrupt_catch();

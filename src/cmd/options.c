@@ -87,6 +87,19 @@ bad:
 	return err_set(e, -EINVAL, "\"%s\" is not a number", text);
 }
 
+static int parse_bounded(const char *text, unsigned most, unsigned *ret, struct err *e)
+{
+	uint64_t n = 0;
+	int r = parse_count(text, &n, e);
+
+	if (r < 0)
+		return r;
+	if (n < 1 || n > most)
+		return err_set(e, -ERANGE, "must be from 1 to %u", most);
+	*ret = (unsigned)n;
+	return 0;
+}
+
 static int list_add(struct cmd_list *l, const char *value)
 {
 	const char **v = realloc(l->v, (l->n + 1) * sizeof(*v));
@@ -120,6 +133,10 @@ static int store_value(const struct cmd_option *o, const char *value, struct err
 		return cmd_parse_duration(value, o->target, e);
 	case OPTION_COUNT:
 		return parse_count(value, o->target, e);
+	case OPTION_THREADS:
+		return parse_bounded(value, 1024, o->target, e);
+	case OPTION_TIMEOUT:
+		return parse_bounded(value, 86400, o->target, e);
 	case OPTION_LIST:
 		if (list_add(o->target, value) < 0)
 			return err_sys(e, -ENOMEM, "--%s", o->name);

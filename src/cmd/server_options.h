@@ -12,5 +12,7 @@
 	{"host", 'h', "HOST", OPTION_TEXT, &(o).host, "its host or socket directory"}, \
 	{"port", 'p', "PORT", OPTION_TEXT, &(o).port, "its port"}, \
 	{"username", 'U', "NAME", OPTION_TEXT, &(o).user, \
-		"a role with the REPLICATION attribute; passwords come from .pgpass"}
+		"a role with the REPLICATION attribute; passwords come from .pgpass"}, \
+	{"timeout", 0, "SECONDS", OPTION_TIMEOUT, &(o).timeout_s, \
+		"a server that says nothing for so long counts as lost (default: 60)"}
 /* clang-format on */

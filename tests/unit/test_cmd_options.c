@@ -136,6 +136,7 @@ struct parsed {
 	bool flag;
 	const char *text;
 	uint64_t size, count;
+	unsigned threads, timeout;
 	struct cmd_list list;
 };
 
@@ -147,6 +148,8 @@ static bool parse(struct cmd_context *c, struct parsed *p, unsigned takes, const
 		{"text", 't', "TEXT", OPTION_TEXT, &p->text, "a text\nof two lines"},
 		{"size", 's', "SIZE", OPTION_SIZE, &p->size, "a size"},
 		{"count", 'n', "N", OPTION_COUNT, &p->count, "a number"},
+		CMD_THREADS_OPTION('j', &p->threads, "threads"),
+		{"timeout", 0, "SECONDS", OPTION_TIMEOUT, &p->timeout, "a time"},
 		{"list", 'l', "ITEM", OPTION_LIST, &p->list, "a list"},
 		{0},
 	};
@@ -233,6 +236,10 @@ START_TEST(test_words)
 	ck_assert_str_eq(c.cluster, "x.y-Z_1");
 	ck_assert_str_eq(c.repo, "/r");
 	cmd_context_release(&c);
+	ck_assert(parse(&c, &p, 0, "-j 1024 --timeout 86400 a", room));
+	ck_assert_uint_eq(p.threads, 1024);
+	ck_assert_uint_eq(p.timeout, 86400);
+	cmd_context_release(&c);
 	ck_assert(parse(&c, &p, 0, "-t '' --text= ''", room));
 	ck_assert_str_eq(p.text, "");
 	ck_assert_str_eq(c.args[0], "");
@@ -254,6 +261,12 @@ START_TEST(test_wrong)
 		"a --size=",
 		"a -n -1",
 		"a -n 1x",
+		"a -j 0",
+		"a -j 1025",
+		"a -j 4294967297",
+		"a -j x",
+		"a --timeout 0",
+		"a --timeout 86401",
 		"a -n 99999999999999999999",
 		"a -fz",
 		"--fla a",

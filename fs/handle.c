@@ -49,7 +49,6 @@ struct piece {
 	struct file *file; /* of h, or what lies below it */
 	uint64_t off;
 	size_t len;
-	struct span advise; /* to be fetched from disk first, for this piece and those after it */
 };
 
 int handles_new(const struct handle_options *o, struct handles **ret)
@@ -234,16 +233,41 @@ const struct node *handle_node(const struct handle *h)
 	return &h->node;
 }
 
+static void piece_done(struct piece *p)
+{
+	handle_drop(p->h);
+	free(p);
+}
+
 static void fetch(void *arg, unsigned worker)
 {
 	struct piece *p = arg;
 
 	(void)worker;
-	if (p->advise.len)
-		file_advise(p->file, p->advise.off, p->advise.len);
 	file_prefetch(p->file, p->off, p->len);
-	handle_drop(p->h);
+	piece_done(p);
+}
+
+static void tell_disk(void *arg, unsigned worker)
+{
+	struct piece *p = arg;
+
+	(void)worker;
+	file_advise(p->file, p->off, p->len);
+	piece_done(p);
+}
+
+static bool submit_piece(struct handle *h, struct file *from, pool_fn *job, uint64_t off, size_t len)
+{
+	struct piece *p = malloc(sizeof(*p));
+
+	if (!p)
+		return false;
+	*p = (struct piece){h, from, off, len};
+	if (submit(h, job, p))
+		return true;
 	free(p);
+	return false;
 }
 
 struct file *handle_below(struct handle *h, uint64_t off, uint64_t n, struct branch_share *ret)
@@ -263,28 +287,16 @@ static struct file *source(struct handle *h, uint64_t off, uint64_t n)
 /* Starts one piece at a time; a branch has written some of them. */
 static void fetch_span(struct handle *h, uint32_t chunk, struct span s)
 {
-	struct span advise = s;
-
 	while (s.len) {
 		size_t piece = chunk > PIECE ? chunk : PIECE;
 		size_t len = s.len < piece ? (size_t)s.len : piece - (size_t)(s.off % piece);
 		struct file *from;
-		struct piece *p;
 
 		if (len > s.len)
 			len = (size_t)s.len;
 		from = source(h, s.off, len);
-		p = from ? malloc(sizeof(*p)) : NULL;
-		if (from && !p)
+		if (from && !submit_piece(h, from, fetch, s.off, len))
 			return;
-		if (p) {
-			*p = (struct piece){h, from, s.off, len, advise};
-			advise.len = 0;
-			if (!submit(h, fetch, p)) {
-				free(p);
-				return;
-			}
-		}
 		s.off += len;
 		s.len -= len;
 	}
@@ -294,7 +306,7 @@ void handle_note_read(struct handle *h, uint64_t off, size_t n)
 {
 	struct branch_share share = {.below = h->node.size};
 	struct file *from;
-	struct span s;
+	struct span s, disk;
 
 	if (h->own)
 		return;
@@ -309,6 +321,9 @@ void handle_note_read(struct handle *h, uint64_t off, size_t n)
 		return;
 	pthread_mutex_lock(&h->lock);
 	s = readahead_note(&h->ra, off, n, share.below, h->all->limit);
+	disk = readahead_disk(&h->ra, share.below);
 	pthread_mutex_unlock(&h->lock);
+	if (disk.len)
+		submit_piece(h, from, tell_disk, disk.off, (size_t)disk.len);
 	fetch_span(h, file_chunk_size(from), s);
 }

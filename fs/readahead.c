@@ -53,3 +53,17 @@ struct span readahead_note(struct readahead *ra, uint64_t off, size_t n, uint64_
 	ra->ahead = want;
 	return (struct span){end, want - end};
 }
+
+struct span readahead_disk(struct readahead *ra, uint64_t size)
+{
+	const struct span none = {0};
+	uint64_t reach = (uint64_t)ra->window * READAHEAD_DISK, want = min_u64(ra->next + reach, size), from;
+
+	if (!ra->window)
+		return none;
+	from = ra->told > ra->next ? ra->told : ra->next;
+	if (want <= from || (want < size && want - from < reach / 2))
+		return none;
+	ra->told = want;
+	return (struct span){from, want - from};
+}

@@ -136,23 +136,36 @@ static size_t pack_lines(
 	return ZSTD_isError(packed) ? 0 : PLAN_HEAD + packed;
 }
 
-static int unpack_lines(
-	struct codec *c, struct cur from, const void *ref, size_t ref_len, uint8_t *out, size_t raw_len)
+size_t codec_plan_len(const void *p, size_t n, size_t raw_len)
 {
-	uint32_t len = cur_u32(&from);
-	void *plan;
-	size_t got;
+	struct cur c = cur_of(p, n);
+	uint32_t len = cur_u32(&c);
 
-	if (from.bad || len > raw_len)
+	return c.bad || len > raw_len ? 0 : len;
+}
+
+int codec_plan(struct codec *c, const void *p, size_t n, void *out, size_t len)
+{
+	size_t got = ZSTD_decompressDCtx(c->unpack, out, len, (const uint8_t *)p + PLAN_HEAD, n - PLAN_HEAD);
+
+	return ZSTD_isError(got) || got != len ? -EBADMSG : 0;
+}
+
+static int unpack_lines(struct codec *c, const void *p, size_t n, const void *ref, size_t ref_len,
+	uint8_t *out, size_t raw_len)
+{
+	size_t len = codec_plan_len(p, n, raw_len);
+	void *plan;
+	int r;
+
+	if (!len)
 		return -EBADMSG;
 	buf_clear(&c->unpacked);
-	plan = buf_reserve(&c->unpacked, len + 1);
+	plan = buf_reserve(&c->unpacked, len);
 	if (!plan)
 		return -ENOMEM;
-	got = ZSTD_decompressDCtx(c->unpack, plan, len, from.p, cur_left(&from));
-	if (ZSTD_isError(got) || got != len)
-		return -EBADMSG;
-	return linediff_apply(plan, len, ref, ref_len, out, raw_len);
+	r = codec_plan(c, p, n, plan, len);
+	return r ? r : linediff_apply(plan, len, ref, ref_len, out, raw_len);
 }
 
 size_t codec_pack(struct codec *c, enum codec_kind kind, const void *p, size_t n, const void *ref,
@@ -204,7 +217,7 @@ int codec_unpack(struct codec *c, enum codec_kind kind, const void *p, size_t n,
 		return 0;
 	}
 	if (kind == CODEC_LINES)
-		return unpack_lines(c, cur_of(p, n), ref, ref_len, out, raw_len);
+		return unpack_lines(c, p, n, ref, ref_len, out, raw_len);
 	if (kind == CODEC_PREFIX && ZSTD_isError(ZSTD_DCtx_refPrefix(c->unpack, ref, ref_len)))
 		return -EBADMSG;
 	len = ZSTD_decompressDCtx(c->unpack, out, raw_len, p, n);

@@ -41,3 +41,8 @@ size_t codec_pack(struct codec *c, enum codec_kind kind, const void *p, size_t n
  * copies. -EBADMSG for anything else. */
 int codec_unpack(struct codec *c, enum codec_kind kind, const void *p, size_t n, const void *ref,
 	size_t ref_len, void *out, size_t raw_len);
+
+/* CODEC_LINES in steps, for who has several to follow (linediff_follow): the length that the plan of a chunk of raw_len bytes
+ * unpacks to, 0 when it is damaged; then its bytes. */
+size_t codec_plan_len(const void *p, size_t n, size_t raw_len);
+int codec_plan(struct codec *c, const void *p, size_t n, void *out, size_t len);

@@ -1,4 +1,7 @@
-/* Chains of deltas, unpacked from the standalone end. See decoder.h. */
+/* Chains of deltas, unpacked from the standalone end. See decoder.h.
+ *
+ * What the links so far make is a text in pieces: one piece after a link that zstd unpacks, more after plans, which are followed
+ * without moving bytes. The pieces lie in `root`, in `plans`, and in the one of `a` and `b` that was written last. */
 #include "store/decoder.h"
 
 #include <errno.h>
@@ -7,9 +10,12 @@
 
 #include "src/base/clean.h"
 #include "src/base/crc32c.h"
+#include "store/linediff.h"
+#include "store/pieces.h"
 #include "store/record.h"
 
 #define DEPTH_MAX 256
+#define PIECE_LEAST 32 /* bytes on average: a text in shorter pieces is made one */
 
 struct scratch {
 	uint8_t *p;
@@ -25,8 +31,10 @@ struct link {
 
 struct decoder {
 	struct codec *codec;
-	struct scratch records; /* the chain's records, one after the other */
-	struct scratch root, a, b;
+	struct scratch records;		  /* the chain's records, one after the other */
+	struct scratch root, a, b, *last; /* last: a, b or NULL */
+	struct scratch plans;		  /* unpacked, one after the other */
+	struct pieces text, earlier;	  /* what the links so far make, and what they made one plan ago */
 	struct link chain[DEPTH_MAX];
 	unsigned links; /* of the chain that decoder_read left */
 };
@@ -56,6 +64,9 @@ void decoder_free(struct decoder *d)
 	free(d->root.p);
 	free(d->a.p);
 	free(d->b.p);
+	free(d->plans.p);
+	pieces_release(&d->text);
+	pieces_release(&d->earlier);
 	free(d);
 }
 
@@ -137,53 +148,138 @@ static int read_chain(
 	return 0;
 }
 
-static int unpack(struct decoder *d, const struct record *rec, const uint8_t *ref, size_t ref_len,
-	uint8_t *out, struct err *e)
+/* A link could not be unpacked. */
+static int failed(struct index *ix, const struct link *l, int r, struct err *e)
 {
-	if (codec_unpack(d->codec, rec->codec, rec->payload, rec->payload_len, ref, ref_len, out,
-		    rec->raw_len) < 0)
-		return err_set(e, -EBADMSG, "compressed bytes do not unpack");
-	return 0;
+	if (r == -ENOMEM)
+		return err_sys(e, r, "decoding a chunk");
+	return blame(ix, l, err_set(e, -EBADMSG, "compressed bytes do not unpack"), e);
+}
+
+/* Room for all plans of the chain, which must not move. */
+static int need_plans(struct decoder *d, struct index *ix, unsigned n, struct err *e)
+{
+	size_t all = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct record *rec = &d->chain[i].record;
+		size_t len = 0;
+
+		if (rec->codec != CODEC_LINES)
+			continue;
+		len = codec_plan_len(rec->payload, rec->payload_len, rec->raw_len);
+		if (!len)
+			return failed(ix, &d->chain[i], -EBADMSG, e);
+		all += len;
+	}
+	return need(&d->plans, all, e);
+}
+
+/* Scratch memory of n bytes in which no piece lies. */
+static uint8_t *fresh(struct decoder *d, size_t n)
+{
+	struct scratch *s = d->last == &d->a ? &d->b : &d->a;
+
+	if (need(s, n + 1, NULL) < 0)
+		return NULL;
+	d->last = s;
+	return s->p;
+}
+
+static int set_text(struct decoder *d, const uint8_t *p, size_t n)
+{
+	pieces_clear(&d->text);
+	return pieces_add(&d->text, p, n);
+}
+
+/* The text becomes one piece. */
+static int flatten(struct decoder *d)
+{
+	size_t len = d->text.len;
+	uint8_t *to;
+
+	if (d->text.n == 1)
+		return 0;
+	to = fresh(d, len);
+	if (!to)
+		return -ENOMEM;
+	pieces_copy(&d->text, to);
+	return set_text(d, to, len);
+}
+
+/* The text becomes what the plan makes of it. *plan: where that is unpacked to; moves on. */
+static int follow(struct decoder *d, const struct record *rec, uint8_t **plan)
+{
+	size_t len = codec_plan_len(rec->payload, rec->payload_len, rec->raw_len);
+	struct pieces was = d->text;
+	int r = codec_plan(d->codec, rec->payload, rec->payload_len, *plan, len);
+
+	d->text = d->earlier;
+	d->earlier = was;
+	pieces_clear(&d->text);
+	if (!r)
+		r = linediff_follow(*plan, len, &d->earlier, &d->text, rec->raw_len);
+	*plan += len;
+	return !r && d->text.n > 1 && d->text.n > d->text.len / PIECE_LEAST ? flatten(d) : r;
+}
+
+/* The text becomes what zstd makes with it, at `to` when that is not NULL. */
+static int unpack(struct decoder *d, const struct record *rec, uint8_t *to)
+{
+	const uint8_t *ref = NULL;
+	size_t ref_len = 0;
+	int r = rec->depth ? flatten(d) : need(&d->root, rec->raw_len + 1, NULL);
+
+	if (r < 0)
+		return r;
+	if (rec->depth && d->text.n) {
+		ref = d->text.v[0].p;
+		ref_len = d->text.len;
+	}
+	if (!to)
+		to = rec->depth ? fresh(d, rec->raw_len) : d->root.p;
+	if (!to)
+		return -ENOMEM;
+	r = codec_unpack(
+		d->codec, rec->codec, rec->payload, rec->payload_len, ref, ref_len, to, rec->raw_len);
+	return r ? r : set_text(d, to, rec->raw_len);
 }
 
 /* Unpacks the chain that was read; the last result goes to `out` when that is not NULL. */
 static int unpack_chain(
 	struct decoder *d, struct index *ix, unsigned n, uint8_t *out, struct decoded *ret, struct err *e)
 {
-	const uint8_t *prev = NULL;
-	size_t prev_len = 0;
-	struct decoded got = {0};
+	const struct record *rec = &d->chain[0].record;
+	uint8_t *plan;
+	struct decoded got = {.raw_len = rec->raw_len, .depth = (uint8_t)(n - 1)};
+	int r = need_plans(d, ix, n, e);
 
+	if (r < 0)
+		return r;
+	plan = d->plans.p;
+	d->last = NULL;
 	for (unsigned i = n; i-- > 0;) {
-		struct link *l = &d->chain[i];
-		struct scratch *s = i == n - 1 ? &d->root : prev == d->a.p ? &d->b : &d->a;
-		uint8_t *to = NULL;
-		int r = 0;
+		const struct link *l = &d->chain[i];
 
-		if (i == 0 && out)
-			to = out;
-		else
-			r = need(s, l->record.raw_len + 1, e);
-		if (!to)
-			to = s->p;
-		if (!r)
-			r = unpack(d, &l->record, prev, prev_len, to, e);
-		if (!r && i == 0 && crc32c(0, to, l->record.raw_len) != l->record.raw_crc)
-			r = err_set(e, -EBADMSG, "unpacked bytes do not match their checksum");
+		r = l->record.codec == CODEC_LINES ? follow(d, &l->record, &plan)
+						   : unpack(d, &l->record, i ? NULL : out);
+		if (!r && !i && !out)
+			r = flatten(d);
 		if (r < 0)
-			return blame(ix, l, r, e);
-		prev = to;
-		prev_len = l->record.raw_len;
+			return failed(ix, l, r, e);
 		if (i == n - 1) {
 			got.root = l->id;
-			got.root_raw = to;
-			got.root_len = prev_len;
+			got.root_raw = d->text.n ? d->text.v[0].p : d->root.p;
+			got.root_len = d->text.len;
 			got.root_stored = (uint32_t)l->len;
 		}
 	}
-	got.raw = prev;
-	got.raw_len = prev_len;
-	got.depth = (uint8_t)(n - 1);
+	if (out && d->text.n && d->text.v[0].p != out)
+		pieces_copy(&d->text, out);
+	got.raw = out ? out : d->text.n ? d->text.v[0].p : d->root.p;
+	if (crc32c(0, got.raw, rec->raw_len) != rec->raw_crc)
+		return blame(ix, &d->chain[0],
+			err_set(e, -EBADMSG, "unpacked bytes do not match their checksum"), e);
 	*ret = got;
 	return 0;
 }

@@ -8,9 +8,12 @@
 #include <string.h>
 
 #include "src/base/clean.h"
+#include "store/advice.h"
 #include "store/map.h"
 #include "store/repo.h"
 #include "store/rope.h"
+
+CLEANUP_DEFINE(struct advice, advice_free)
 
 #define ZEROES (1u << 20) /* the largest chunk */
 static const uint8_t zeroes[ZEROES];
@@ -289,9 +292,6 @@ void file_prefetch(struct file *f, uint64_t off, size_t n)
 	}
 }
 
-/* Records closer than this are fetched as one: a read of the gap costs less than a second one. */
-#define ADVISE_GAP (32u << 10)
-
 /* The name of the chunk that has the byte at off, and where it ends; zeroes for a literal. */
 static int chunk_at(struct file *f, uint64_t off, struct digest *ret, uint64_t *end, struct err *e)
 {
@@ -314,31 +314,19 @@ static int chunk_at(struct file *f, uint64_t off, struct digest *ret, uint64_t *
 void file_advise(struct file *f, uint64_t off, size_t n)
 {
 	uint64_t end = off + n < f->content.size ? off + n : f->content.size, next;
-	struct place run = {0}; /* of neighbours in one pack; len 0: none yet */
+	_cleanup_(advice_freep) struct advice *a = NULL;
 
-	if (f->inlined || f->source)
+	if (f->inlined || f->source || !(a = advice_new(f->store)))
 		return;
 	for (; off < end; off = next) {
 		struct digest id;
-		struct place at;
 
 		if (chunk_at(f, off, &id, &next, NULL) < 0)
 			break;
-		if (digest_is_zero(&id) || cache_has(f->store->cache, &id) ||
-			!index_find(f->store->index, &id, &at))
-			continue;
-		if (run.len && at.pack == run.pack && at.off >= run.off &&
-			at.off - run.off <= (uint64_t)run.len + ADVISE_GAP) {
-			if (at.off - run.off + at.len > run.len)
-				run.len = at.off - run.off + at.len;
-			continue;
-		}
-		if (run.len)
-			index_advise(f->store->index, &run);
-		run = at;
+		if (!digest_is_zero(&id))
+			advice_note(a, &id);
 	}
-	if (run.len)
-		index_advise(f->store->index, &run);
+	advice_give(a);
 }
 
 /* How many chunks from n on, which is zero, its map says to be zero in one word. */

@@ -35,7 +35,8 @@ void slice_release(struct slice *sl);
  * or waits for this one decode (single flight). Errors are left to the reader. */
 void file_prefetch(struct file *f, uint64_t off, size_t n);
 
-/* Tells the kernel to fetch the records of [off, off + n) from disk; decodes nothing. Cheap, best effort. */
+/* Tells the kernel to fetch the records of [off, off + n) from disk, and those that they are deltas against (advice.h); decodes
+ * nothing, but may wait for the disk. Best effort. */
 void file_advise(struct file *f, uint64_t off, size_t n);
 
 /* The chunk size: reads aligned to it decode nothing twice, but of ropes, whose pieces are as they are. */

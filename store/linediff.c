@@ -262,33 +262,92 @@ static struct cur behind(struct cur c, size_t n)
 	return c;
 }
 
+/* A plan being read. */
+struct follower {
+	struct cur inserts, skips, copies, literals;
+	uint64_t steps; /* to come */
+	uint64_t used;	/* the place in the old text */
+	size_t left;	/* bytes of the new text that are not made yet */
+};
+
+/* What comes next in the new text: fresh bytes, then a stretch of the old one. */
+struct stretch {
+	const uint8_t *fresh;
+	size_t fresh_len, from, len;
+};
+
+static int follower_init(struct follower *f, const uint8_t *plan, size_t n, size_t raw_len)
+{
+	*f = (struct follower){.inserts = cur_of(plan, n), .left = raw_len};
+	f->steps = cur_varint(&f->inserts);
+	if (f->steps > cur_left(&f->inserts))
+		return -EBADMSG;
+	f->skips = behind(f->inserts, (size_t)f->steps);
+	f->copies = behind(f->skips, (size_t)f->steps);
+	f->literals = behind(f->copies, (size_t)f->steps);
+	return 0;
+}
+
+/* 1, 0 behind the last stretch (which is the rest of the fresh bytes), or -EBADMSG. */
+static int follower_next(struct follower *f, size_t ref_len, struct stretch *ret)
+{
+	uint64_t fresh, len;
+	const uint8_t *p;
+
+	if (f->literals.bad)
+		return -EBADMSG;
+	if (!f->steps) {
+		if (cur_left(&f->literals) != f->left)
+			return -EBADMSG;
+		*ret = (struct stretch){.fresh = f->literals.p, .fresh_len = f->left};
+		return 0;
+	}
+	f->steps--;
+	fresh = cur_varint(&f->inserts);
+	len = cur_varint(&f->copies);
+	p = fresh <= f->left ? cur_bytes(&f->literals, (size_t)fresh) : NULL;
+	/* Unsigned, so that a skip beyond either end is one that ends too far. */
+	f->used += (uint64_t)cur_svarint(&f->skips);
+	if (!p || len > f->left - fresh || f->used > ref_len || len > ref_len - f->used)
+		return -EBADMSG;
+	*ret = (struct stretch){p, (size_t)fresh, (size_t)f->used, (size_t)len};
+	f->left -= (size_t)(fresh + len);
+	f->used += len;
+	return 1;
+}
+
 int linediff_apply(
 	const uint8_t *plan, size_t n, const uint8_t *ref, size_t ref_len, uint8_t *out, size_t raw_len)
 {
-	struct cur inserts = cur_of(plan, n), skips, copies, literals;
-	uint64_t steps = cur_varint(&inserts), used = 0;
-	size_t at = 0;
+	struct follower f;
+	struct stretch s;
+	int r = follower_init(&f, plan, n, raw_len);
 
-	if (steps > cur_left(&inserts))
-		return -EBADMSG;
-	skips = behind(inserts, (size_t)steps);
-	copies = behind(skips, (size_t)steps);
-	literals = behind(copies, (size_t)steps);
-	for (; steps && !literals.bad; steps--) {
-		uint64_t fresh = cur_varint(&inserts), len = cur_varint(&copies);
-		const uint8_t *p = fresh <= raw_len - at ? cur_bytes(&literals, (size_t)fresh) : NULL;
-
-		/* Unsigned, so that a skip beyond either end is one that ends too far. */
-		used += (uint64_t)cur_svarint(&skips);
-		if (!p || len > raw_len - at - fresh || used > ref_len || len > ref_len - used)
-			return -EBADMSG;
-		memcpy(out + at, p, (size_t)fresh);
-		memcpy(out + at + fresh, ref + used, (size_t)len);
-		at += (size_t)(fresh + len);
-		used += len;
+	for (int more = 1; !r && more > 0;) {
+		more = follower_next(&f, ref_len, &s);
+		if (more < 0)
+			return more;
+		memcpy(out, s.fresh, s.fresh_len);
+		memcpy(out + s.fresh_len, ref + s.from, s.len);
+		out += s.fresh_len + s.len;
 	}
-	if (literals.bad || cur_left(&literals) != raw_len - at)
-		return -EBADMSG;
-	memcpy(out + at, literals.p, raw_len - at);
-	return 0;
+	return r;
+}
+
+int linediff_follow(
+	const uint8_t *plan, size_t n, const struct pieces *ref, struct pieces *out, size_t raw_len)
+{
+	struct follower f;
+	struct stretch s;
+	int r = follower_init(&f, plan, n, raw_len);
+
+	for (int more = 1; !r && more > 0;) {
+		more = follower_next(&f, ref->len, &s);
+		if (more < 0)
+			return more;
+		r = pieces_add(out, s.fresh, s.fresh_len);
+		if (!r)
+			r = pieces_add_from(out, ref, s.from, s.len);
+	}
+	return r;
 }

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "store/pieces.h"
+
 struct linediff;
 
 int linediff_new(struct linediff **ret);
@@ -20,3 +22,6 @@ size_t linediff_make(struct linediff *d, const uint8_t *p, size_t n, const uint8
 /* Follows a plan, which is not trusted: fills out with raw_len bytes. -EBADMSG: it does not make just so many. */
 int linediff_apply(
 	const uint8_t *plan, size_t n, const uint8_t *ref, size_t ref_len, uint8_t *out, size_t raw_len);
+/* The same in pieces of ref and of the plan, which are added to the empty text `out`. */
+int linediff_follow(
+	const uint8_t *plan, size_t n, const struct pieces *ref, struct pieces *out, size_t raw_len);

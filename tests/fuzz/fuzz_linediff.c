@@ -9,6 +9,25 @@
 
 #define MADE 4096
 
+/* The same hostile plan in pieces, with the same result. */
+static int in_pieces(const uint8_t *plan, size_t n, const uint8_t *ref, size_t ref_len, const uint8_t *want)
+{
+	struct pieces from = {0}, to = {0};
+	uint8_t made[MADE];
+	int r = pieces_add(&from, ref, ref_len);
+
+	if (!r)
+		r = linediff_follow(plan, n, &from, &to, MADE);
+	if (!r) {
+		pieces_copy(&to, made);
+		if (to.len != MADE || memcmp(made, want, MADE) != 0)
+			abort();
+	}
+	pieces_release(&from);
+	pieces_release(&to);
+	return r;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct linediff *d;
@@ -32,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (len && (linediff_apply(plan, len, ref, ref_len, out, n) || memcmp(out, p, n)))
 		abort();
 	r = linediff_apply(p, n, ref, ref_len, out, MADE);
-	if (r && r != -EBADMSG)
+	if ((r && r != -EBADMSG) || in_pieces(p, n, ref, ref_len, out) != r)
 		abort();
 	free(ref);
 	free(p);

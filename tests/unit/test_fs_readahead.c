@@ -118,6 +118,50 @@ START_TEST(a_small_cache_means_no_readahead)
 }
 END_TEST
 
+/* The disk hears of everything once, in order, and several windows ahead. */
+START_TEST(the_disk_is_told_further_ahead)
+{
+	static const uint64_t sizes[] = {1 * MIB, 16 * MIB + 1, 256 * MIB};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		struct readahead ra = {0};
+		uint64_t told = 0, furthest = 0;
+
+		for (uint64_t off = 0; off < sizes[i]; off += 128 * KIB) {
+			struct span s = readahead_note(&ra, off, 128 * KIB, sizes[i], NO_LIMIT), disk;
+
+			disk = readahead_disk(&ra, sizes[i]);
+			if (disk.len) {
+				ck_assert_uint_eq(disk.off, told ? told : ra.next);
+				told = disk.off + disk.len;
+				ck_assert_uint_le(told, sizes[i]);
+			}
+			/* Never less far than what is decoded. */
+			ck_assert(!s.len || told >= s.off + s.len);
+			if (told > ra.next && told - ra.next > furthest)
+				furthest = told - ra.next;
+		}
+		ck_assert_uint_eq(told, sizes[i]);
+		ck_assert_uint_le(furthest, READAHEAD_MAX * READAHEAD_DISK);
+		ck_assert(sizes[i] < 256 * MIB || furthest == READAHEAD_MAX * READAHEAD_DISK);
+	}
+}
+END_TEST
+
+START_TEST(a_random_reader_leaves_the_disk_alone)
+{
+	struct readahead ra = {0};
+	uint64_t r = check_seed();
+
+	for (int i = 0; i < 100000; i++) {
+		uint64_t off = check_rand_below(&r, 128 * 1024) * 8 * KIB;
+
+		readahead_note(&ra, off, 8 * KIB, 1024 * MIB, NO_LIMIT);
+		ck_assert_uint_eq(readahead_disk(&ra, 1024 * MIB).len, 0);
+	}
+}
+END_TEST
+
 /* Any arguments: nothing beyond the end, nothing wraps. */
 START_TEST(spans_stay_inside_the_file)
 {
@@ -129,12 +173,14 @@ START_TEST(spans_stay_inside_the_file)
 
 		for (int k = 0; k < 8; k++) {
 			size_t n = (size_t)check_rand_below(&r, 2 * MIB);
-			struct span s;
+			struct span s, disk;
 
 			if (check_rand_below(&r, 4) == 0)
 				off = check_rand(&r) >> check_rand_below(&r, 64);
 			s = readahead_note(&ra, off, n, size, NO_LIMIT);
 			ck_assert(s.len == 0 || (s.off < size && s.len <= size - s.off));
+			disk = readahead_disk(&ra, size);
+			ck_assert(disk.len == 0 || (disk.off < size && disk.len <= size - disk.off));
 			off += n;
 		}
 	}
@@ -153,6 +199,8 @@ static Suite *suite(void)
 	tcase_add_test(c, requests_out_of_order_are_still_a_sequence);
 	tcase_add_test(c, a_stray_read_ends_the_sequence);
 	tcase_add_test(c, a_small_cache_means_no_readahead);
+	tcase_add_test(c, the_disk_is_told_further_ahead);
+	tcase_add_test(c, a_random_reader_leaves_the_disk_alone);
 	tcase_add_test(c, spans_stay_inside_the_file);
 	suite_add_tcase(s, c);
 	return s;

@@ -6,6 +6,35 @@
 #include "store/linediff.h"
 #include "tests/unit/check_main.h"
 
+/* Follows the plan in pieces, of a ref that is in pieces of `step` bytes itself: what linediff_apply says, and its bytes. */
+static void in_pieces(const uint8_t *plan, size_t len, const uint8_t *ref, size_t ref_len, size_t step,
+	size_t raw_len, int want, const uint8_t *made)
+{
+	struct pieces from = {0}, to = {0};
+	uint8_t *apart = malloc(2 * ref_len + 1), *back = malloc(raw_len + 1);
+	size_t used = 0;
+
+	/* With gaps between them, for neighbours would become one. */
+	for (size_t at = 0; at < ref_len; at += step) {
+		size_t n = ref_len - at < step ? ref_len - at : step;
+
+		memcpy(apart + used, ref + at, n);
+		ck_assert_int_eq(pieces_add(&from, apart + used, n), 0);
+		used += n + 1;
+	}
+	ck_assert_uint_eq(from.len, ref_len);
+	ck_assert_int_eq(linediff_follow(plan, len, &from, &to, raw_len), want);
+	if (!want) {
+		ck_assert_uint_eq(to.len, raw_len);
+		pieces_copy(&to, back);
+		ck_assert_int_eq(memcmp(back, made, raw_len), 0);
+	}
+	pieces_release(&from);
+	pieces_release(&to);
+	free(apart);
+	free(back);
+}
+
 /* Makes the plan and follows it; what is given is the plan's length, 0: there is none. */
 static size_t both_ways(
 	struct linediff *d, const void *p, size_t n, const void *ref, size_t ref_len, size_t most)
@@ -20,6 +49,8 @@ static size_t both_ways(
 		back = malloc(n ? n : 1);
 		ck_assert_int_eq(linediff_apply(copy, len, exact_ref, ref_len, back, n), 0);
 		ck_assert_int_eq(memcmp(back, p, n), 0);
+		in_pieces(copy, len, exact_ref, ref_len, 1 + n % 700, n, 0, p);
+		in_pieces(copy, len, exact_ref, ref_len, 1 + n % 700, n - 1, -EBADMSG, NULL);
 		/* It makes so many bytes and no other number. */
 		ck_assert_int_eq(linediff_apply(copy, len, exact_ref, ref_len, back, n - 1), -EBADMSG);
 		free(back);
@@ -155,6 +186,51 @@ START_TEST(random_edits)
 }
 END_TEST
 
+/* A plan after the other, worked out as pieces and copied once. */
+START_TEST(chains)
+{
+	enum { LINKS = 20 };
+	uint64_t rng = check_seed() + _i;
+	struct buf versions[LINKS + 1] = {0}, plans[LINKS] = {0};
+	struct pieces now = {0}, was = {0};
+	struct linediff *d;
+	uint8_t *back;
+
+	ck_assert_int_eq(linediff_new(&d), 0);
+	for (unsigned i = 0; i < 500; i++)
+		put_row(&versions[0], &rng, _i);
+	ck_assert_int_eq(pieces_add(&now, versions[0].data, versions[0].len), 0);
+	for (unsigned k = 0; k < LINKS; k++) {
+		const uint8_t *plan;
+		struct pieces older = was;
+		size_t len;
+
+		edit(&rng, &versions[k], _i, 50, &versions[k + 1]);
+		len = linediff_make(d, versions[k + 1].data, versions[k + 1].len, versions[k].data,
+			versions[k].len, 2 * versions[k + 1].len + 100, &plan);
+		ck_assert_uint_gt(len, 0);
+		buf_put(&plans[k], plan, len);
+		was = now;
+		now = older;
+		pieces_clear(&now);
+		ck_assert_int_eq(linediff_follow(plans[k].data, len, &was, &now, versions[k + 1].len), 0);
+		ck_assert_uint_eq(now.len, versions[k + 1].len);
+		back = malloc(now.len);
+		pieces_copy(&now, back);
+		ck_assert_int_eq(memcmp(back, versions[k + 1].data, now.len), 0);
+		free(back);
+	}
+	for (unsigned k = 0; k < LINKS; k++) {
+		buf_free(&versions[k]);
+		buf_free(&plans[k]);
+	}
+	buf_free(&versions[LINKS]);
+	pieces_release(&now);
+	pieces_release(&was);
+	linediff_free(d);
+}
+END_TEST
+
 /* One row in a hundred is another: what that may cost, compressed, too. */
 START_TEST(small)
 {
@@ -221,6 +297,7 @@ START_TEST(no_plans)
 		exact[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		r = linediff_apply(exact, len, exact_ref, ref.len, back, now.len);
 		ck_assert(r == 0 || r == -EBADMSG);
+		in_pieces(exact, len, exact_ref, ref.len, 97, now.len, r, back);
 		free(exact);
 	}
 	/* Against something shorter it reads nothing behind the end. */
@@ -261,6 +338,7 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, by_hand, 0, sizeof(texts) / sizeof(*texts));
 	tcase_add_loop_test(t, random_edits, 0, 3);
+	tcase_add_loop_test(t, chains, 0, 3);
 	tcase_add_test(t, small);
 	tcase_add_test(t, no_plans);
 	tcase_add_test(t, far_skips);

@@ -233,6 +233,46 @@ int branch_target(struct branch *b, uint64_t number, char **ret, struct err *e)
 	return 0;
 }
 
+struct sought {
+	uint64_t number;
+	char name[256];
+};
+
+static int is_sought(void *arg, const char *name, uint64_t next, const struct branch_stat *st)
+{
+	struct sought *s = arg;
+
+	(void)next;
+	if (st->number != s->number || strlen(name) >= sizeof(s->name))
+		return 0;
+	strcpy(s->name, name);
+	return 1;
+}
+
+char *branch_path_of(struct branch *b, uint64_t number)
+{
+	struct sought s = {.number = number};
+	char *path = NULL;
+
+	while (s.number != BRANCH_ROOT) {
+		struct branch_stat st;
+		char *longer;
+
+		if (branch_getattr(b, s.number, &st, NULL) < 0 ||
+			branch_list(b, st.parent, 0, is_sought, &s, NULL) <= 0) {
+			free(path);
+			return NULL;
+		}
+		longer = path ? io_join(s.name, path) : strdup(s.name);
+		free(path);
+		if (!longer)
+			return NULL;
+		path = longer;
+		s.number = st.parent;
+	}
+	return path;
+}
+
 /* ---- changing names ---- */
 
 static int stop(void *arg, const char *name, uint64_t next, const struct branch_stat *st)
@@ -260,12 +300,22 @@ static int adopt_dir(struct branch *b, uint64_t dir, struct branch_node **ret, s
 	return r >= 0 && !(*ret)->st.nlink ? err_set(e, -ENOENT, "the directory was removed") : r;
 }
 
+int branch_check_room(struct branch *b, uint64_t used, struct err *e)
+{
+	if (b->max_bytes && used > b->max_bytes)
+		return err_set(e, -ENOSPC, "the branch has reached its size limit");
+	if (!branch_log_has_room(b->log))
+		return err_set(e, -ENOSPC, "the disk of %s is full", b->path);
+	return 0;
+}
+
+/* For a name. */
 static int has_room(struct branch *b, struct err *e)
 {
 	uint64_t used, max;
 
 	branch_used(b, &used, &max);
-	return max && used >= max ? err_set(e, -ENOSPC, "the branch has reached its size limit") : 0;
+	return branch_check_room(b, used + 1, e);
 }
 
 int branch_make(struct branch *b, uint64_t dir, const char *name, const struct branch_make *m,
@@ -314,6 +364,8 @@ int branch_link(struct branch *b, uint64_t number, uint64_t dir, const char *nam
 	struct branch_stat st;
 	int r = check_absent(b, dir, name, e);
 
+	if (r >= 0)
+		r = has_room(b, e);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&b->lock);

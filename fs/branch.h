@@ -60,6 +60,9 @@ int branch_list(
 	struct branch *b, uint64_t dir, uint64_t position, branch_list_fn *fn, void *arg, struct err *e);
 int branch_target(struct branch *b, uint64_t number, char **ret, struct err *e); /* free() it */
 
+/* A name of it with those of its directories, "data/base/1"; NULL: it has none, or no memory. Lists directories: for people. */
+char *branch_path_of(struct branch *b, uint64_t number);
+
 /* A new file, directory, link, fifo or socket. */
 struct branch_make {
 	uint32_t mode, uid, gid; /* with the type; where the directory has S_ISGID its group counts */

@@ -59,6 +59,9 @@ struct branch {
 	pthread_mutex_t names; /* rank: above lock; one thread syncs files/, the others find it done */
 };
 
+/* Before something is added: -ENOSPC beyond the limit, `used` being what is used then, or where the disk is so full that the
+ * journal's last room has to be kept for removals. */
+int branch_check_room(struct branch *b, uint64_t used, struct err *e);
 /* Writes the record and applies it. The lock is held. */
 int branch_commit(struct branch *b, const struct buf *record, struct err *e);
 /* The node, made from what is below when it has none yet. The lock is held; given up in between. */

@@ -179,18 +179,18 @@ static int own_fd(struct branch_open *o, const struct branch_node *n, int *ret, 
 		/* What an earlier mount may have left under that number is not this file's. */
 		if (r == 0)
 			o->fd = openat(b->files, branch_file_name(o->number, name),
-				O_RDWR | O_CLOEXEC | O_NOFOLLOW | (n->n_blocks ? 0 : O_CREAT | O_TRUNC),
+				O_RDWR | O_CLOEXEC | O_NOFOLLOW | (n->st.blocks ? 0 : O_CREAT | O_TRUNC),
 				0600);
 		if (r == 0 && o->fd < 0)
 			r = -errno;
-		if (r == 0 && !n->n_blocks)
+		if (r == 0 && !n->st.blocks)
 			note_new(b, name, o->fd);
 		if (r < 0)
 			err_sys(e, r, "%s/files/%" PRIu64, b->path, o->number);
 	}
 	*ret = o->fd;
 	pthread_mutex_unlock(&o->once);
-	if (r == 0 && !n->n_blocks) {
+	if (r == 0 && !n->st.blocks) {
 		pthread_mutex_lock(&b->lock);
 		b->new_files = true;
 		pthread_mutex_unlock(&b->lock);
@@ -410,7 +410,8 @@ static int clean_tail(struct branch_open *o, const struct branch_node *n, uint64
 
 static int reserve(struct branch *b, uint64_t blocks, struct err *e)
 {
-	uint64_t used = 0, max = b->max_bytes;
+	uint64_t used, max;
+	int r;
 
 	if (!blocks)
 		return 0;
@@ -418,12 +419,13 @@ static int reserve(struct branch *b, uint64_t blocks, struct err *e)
 	b->reserved += blocks;
 	pthread_mutex_unlock(&b->lock);
 	branch_used(b, &used, &max);
-	if (!max || used <= max)
+	r = branch_check_room(b, used, e);
+	if (r == 0)
 		return 0;
 	pthread_mutex_lock(&b->lock);
 	b->reserved -= blocks;
 	pthread_mutex_unlock(&b->lock);
-	return err_set(e, -ENOSPC, "the branch has reached its size limit");
+	return r;
 }
 
 static int note_pending(struct branch_open *o, uint64_t block)
@@ -597,18 +599,18 @@ static int resize_locked(
 		return r;
 	pthread_mutex_lock(&b->lock);
 	st = n->st;
-	had = n->n_blocks;
+	had = n->st.blocks;
 	o->tail |= size < st.size;
 	st.size = size;
 	st.mtime = clock_now();
 	branch_change_stat(&st, c);
 	branch_put_node(&rec, &st, n->lower, n->lower_size < size ? n->lower_size : size, n->target);
 	r = branch_commit(b, &rec, e);
-	if (r >= 0 && n->n_blocks < had)
+	if (r >= 0 && n->st.blocks < had)
 		branch_leave(b, o->number);
-	pthread_mutex_unlock(&b->lock);
 	if (r >= 0)
-		*ret = st;
+		*ret = n->st;
+	pthread_mutex_unlock(&b->lock);
 	return r;
 }
 

@@ -21,9 +21,9 @@
 #include "src/base/io.h"
 
 #define VERSION 1
-#define ROOM         \
-	(UINT64_C(1) \
-		<< 20) /* what is kept ahead of the end, so that a full disk still takes the record of a removal */
+#define ROOM (UINT64_C(1) << 20) /* what is kept ahead of the end, so that a full disk still takes records */
+#define SPARE \
+	(UINT64_C(1) << 18) /* of that, for those that make room: removals, what has to be said of a file */
 static const uint8_t magic[8] = {'P', 'G', 'S', 'B', 'R', 'N', 'C', 'H'};
 
 struct branch_log {
@@ -195,13 +195,31 @@ void branch_log_free(struct branch_log *l)
 	free(l);
 }
 
-/* Space ahead of the end. What the disk cannot promise, the write itself will say. The lock is held. */
+/* Space ahead of the end; what cannot be had is asked for again. The lock is held. */
 static void keep_room(struct branch_log *l, uint64_t end)
 {
-	if (end + ROOM / 2 <= l->room)
-		return;
-	l->room = end + ROOM;
-	(void)!fallocate(l->fd, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)ROOM);
+	for (uint64_t want = ROOM; end + ROOM / 2 > l->room && want >= SPARE; want /= 2) {
+		int r = fault_at("branch-log-room");
+
+		if (r == 0 && fallocate(l->fd, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)want) < 0)
+			r = -errno;
+		/* Where a file system does not know of it, the write itself will say. */
+		if (r == -EOPNOTSUPP)
+			l->room = UINT64_MAX;
+		else if (r == 0 && end + want > l->room)
+			l->room = end + want;
+	}
+}
+
+bool branch_log_has_room(struct branch_log *l)
+{
+	bool yes;
+
+	pthread_mutex_lock(&l->lock);
+	keep_room(l, l->end);
+	yes = l->room >= l->end + SPARE;
+	pthread_mutex_unlock(&l->lock);
+	return yes;
 }
 
 int branch_log_append(struct branch_log *l, const void *p, size_t n, uint64_t *ret_end, struct err *e)

@@ -39,6 +39,9 @@ void branch_log_free(struct branch_log *l); /* fine on NULL; syncs nothing */
 
 /* Appends a record with write(2): all of it, or nothing and -errno. *ret_end: where it ends. Thread-safe. */
 int branch_log_append(struct branch_log *l, const void *p, size_t n, uint64_t *ret_end, struct err *e);
+/* Whether there is room for records that add something. When it is false there still is some for those that give room back,
+ * on a disk that is full. Thread-safe. */
+bool branch_log_has_room(struct branch_log *l);
 /* Returns when the first `end` bytes are on disk; one fdatasync for all who wait. Thread-safe. */
 int branch_log_sync(struct branch_log *l, uint64_t end, struct err *e);
 

@@ -1,6 +1,6 @@
 /* See branch_table.h.
  *
- * Invariant: each entry with a number names a node of the table or one that only the backup has; n_blocks are the bits set.
+ * Invariant: each entry with a number names a node of the table or one that only the backup has; st.blocks are the bits set.
  * What a record claims is bounded before memory is taken for it. */
 #include "fs/branch_table.h"
 
@@ -259,7 +259,7 @@ static int set_blocks(struct branch_table *t, struct branch_node *n, uint64_t fi
 		if (branch_node_has(n, i))
 			continue;
 		n->blocks[i / 64] |= UINT64_C(1) << (i % 64);
-		n->n_blocks++;
+		n->st.blocks++;
 		t->n_blocks++;
 	}
 	return 0;
@@ -268,7 +268,7 @@ static int set_blocks(struct branch_table *t, struct branch_node *n, uint64_t fi
 /* Takes away all blocks from `first` on. */
 static void cut_blocks(struct branch_table *t, struct branch_node *n, uint64_t first)
 {
-	for (uint64_t i = first; n->n_blocks && i < (uint64_t)n->words * 64; i++) {
+	for (uint64_t i = first; n->st.blocks && i < (uint64_t)n->words * 64; i++) {
 		if (i % 64 == 0 && !n->blocks[i / 64]) {
 			i += 63;
 			continue;
@@ -276,7 +276,7 @@ static void cut_blocks(struct branch_table *t, struct branch_node *n, uint64_t f
 		if (!branch_node_has(n, i))
 			continue;
 		n->blocks[i / 64] &= ~(UINT64_C(1) << (i % 64));
-		n->n_blocks--;
+		n->st.blocks--;
 		t->n_blocks--;
 	}
 }
@@ -459,12 +459,13 @@ static int apply_node(struct branch_table *t, struct cur *c)
 			t->next_number = st.number + 1;
 	}
 	if (st.size < n->st.size) {
-		uint64_t had = n->n_blocks;
+		uint64_t had = n->st.blocks;
 
 		cut_blocks(t, n, (st.size + BRANCH_BLOCK - 1) / BRANCH_BLOCK);
-		if (n->n_blocks < had || branch_node_has(n, st.size / BRANCH_BLOCK))
+		if (n->st.blocks < had || branch_node_has(n, st.size / BRANCH_BLOCK))
 			n->cut_end = t->log_end;
 	}
+	st.blocks = n->st.blocks;
 	n->st = st;
 	n->log_end = t->log_end;
 	n->lower = lower;
@@ -560,7 +561,7 @@ static void dump_node(void *arg, struct branch_table *t, struct branch_node *n)
 
 	(void)t;
 	branch_put_node(&d->b, &n->st, n->lower, n->lower_size, n->target);
-	for (uint64_t i = 0; n->n_blocks && i < end; i++) {
+	for (uint64_t i = 0; n->st.blocks && i < end; i++) {
 		uint64_t first = i;
 
 		if (!n->blocks[i / 64]) {

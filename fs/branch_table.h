@@ -30,7 +30,8 @@ struct branch_stat {
 	uint32_t uid, gid, nlink;
 	uint64_t rdev, size;
 	struct tstamp atime, mtime, ctime;
-	uint64_t parent; /* of a directory; of other things where they were first */
+	uint64_t parent; /* of a directory; of other things where they were last moved to, or first */
+	uint64_t blocks; /* that are written; in no record, for those tell of each */
 };
 
 struct branch_entry {
@@ -53,7 +54,6 @@ struct branch_node {
 	char *target;	     /* of a symbolic link; NULL: the backup's */
 	uint64_t *blocks;    /* a bit for each block in files/<number> */
 	size_t words;
-	uint64_t n_blocks;	     /* bits that are set */
 	struct branch_place *places; /* of a directory, by cookie */
 	size_t n_places, n_gone, cap_places;
 	uint64_t next_cookie;

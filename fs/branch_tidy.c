@@ -103,7 +103,7 @@ static bool is_needed(struct branch *b, const char *name)
 	if (*end || strcmp(branch_file_name(number, again), name) != 0)
 		return true;
 	n = branch_table_node(&b->table, number);
-	return n && n->n_blocks;
+	return n && n->st.blocks;
 }
 
 static int tidy_files(struct branch *b, struct err *e)

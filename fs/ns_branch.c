@@ -88,7 +88,7 @@ void ns_branch_attr(struct ns_object *o, const struct branch_stat *st, struct st
 		.st_nlink = st->nlink,
 		.st_rdev = st->rdev,
 		.st_size = (off_t)st->size,
-		.st_blocks = S_ISREG(st->mode) ? (blkcnt_t)((st->size + 511) / 512) : 0,
+		.st_blocks = (blkcnt_t)(st->blocks * (BRANCH_BLOCK / 512)),
 		.st_blksize = IO_SIZE,
 		.st_atim = time_of(st->atime),
 		.st_mtim = time_of(st->mtime),
@@ -191,10 +191,12 @@ static char *path(struct ns_object *o, const struct node *n)
 {
 	struct ns_branch *b = (struct ns_branch *)o;
 	uint64_t number = n->ino - b->first_ino;
+	_cleanup_(freep) char *below = b->gone ? NULL : branch_path_of(b->branch, number);
 	char *p = NULL;
-	int len = number == BRANCH_ROOT
-			  ? asprintf(&p, "%s/open/%s", b->cluster, b->name)
-			  : asprintf(&p, "%s/open/%s (file %" PRIu64 ")", b->cluster, b->name, number);
+	int len = number == BRANCH_ROOT ? asprintf(&p, "%s/open/%s", b->cluster, b->name)
+		  : below		? asprintf(&p, "%s/open/%s/%s", b->cluster, b->name, below)
+			  : asprintf(&p, "%s/open/%s (file %" PRIu64 ", which has no name)", b->cluster,
+				    b->name, number);
 
 	return len < 0 ? NULL : p;
 }

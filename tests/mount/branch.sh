@@ -75,6 +75,7 @@ cp "$SCRATCH/source/data/large" "$SCRATCH/large"
 printf abc | dd of="$SCRATCH/large" bs=1 seek=16383 conv=notrunc status=none
 assert_ok cmp "$SCRATCH/large" "$B/data/large"
 [ "$(($(written b) - empty))" -le 40960 ] || fail "$(($(written b) - empty)) bytes written for three"
+assert_eq "$(stat -c '%b %B' "$B/data/large")" "32 512" "what a file of two written blocks takes"
 assert_ok cmp "$SCRATCH/source/data/large" "$MNT/main/backups/latest/data/large"
 
 # ---- system calls ----------------------------------------------------------------------------------------------------

@@ -361,6 +361,55 @@ START_TEST(failed_sync_at_every_point)
 }
 END_TEST
 
+/* The disk has room for a MiB of journal and no more: empty files until it says so, which then can go. 0, or what failed. */
+static int fill_journal(const struct place *p)
+{
+	const struct branch_options options = {.lower = &lower, .durable = p->durable};
+	const struct branch_make make = {.mode = S_IFREG | 0600};
+	struct branch *b;
+	struct branch_stat st;
+	struct err e = {0};
+	_cleanup_(freep) char *log = io_join(p->branch, "log");
+	struct stat journal;
+	unsigned made = 0;
+	char name[16];
+	int r;
+
+	if (branch_new(p->branch, &options, &b, &e) < 0)
+		return 1;
+	do {
+		snprintf(name, sizeof(name), "n%u", made++);
+		r = branch_make(b, BRANCH_ROOT, name, &make, &st, &e);
+	} while (r == 0 && made < 100000);
+	if (r != -ENOSPC || !strstr(e.text, "full") || made < 1000)
+		return 2;
+	for (unsigned i = 0; i < 500; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		if (branch_lookup(b, BRANCH_ROOT, name, &st, &e) < 0 ||
+			branch_unlink(b, BRANCH_ROOT, name, false, &e) < 0)
+			return 3;
+		branch_forget(b, st.number);
+	}
+	if (branch_make(b, BRANCH_ROOT, "more", &make, &st, &e) != -ENOSPC)
+		return 4;
+	if (stat(log, &journal) < 0 || journal.st_size > 1 << 20)
+		return 5;
+	return branch_close(b, &e) < 0 ? 6 : 0;
+}
+
+START_TEST(journal_without_room)
+{
+	struct place p = place_new(_i == 1);
+	char plan[60];
+	int status;
+
+	snprintf(plan, sizeof(plan), "branch-log-room:2+:%d", ENOSPC);
+	status = run(fill_journal, &p, plan, NULL);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status 0x%x", status);
+	place_free(&p);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("crash/branch");
@@ -369,6 +418,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, killed_at_every_point, 0, 2);
 	tcase_add_loop_test(t, no_room_at_every_point, 0, 6);
 	tcase_add_loop_test(t, failed_sync_at_every_point, 0, 3);
+	tcase_add_loop_test(t, journal_without_room, 0, 2);
 	suite_add_tcase(s, t);
 	return s;
 }

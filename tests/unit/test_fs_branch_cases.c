@@ -428,6 +428,50 @@ START_TEST(what_comes_from_below)
 }
 END_TEST
 
+/* What it takes, and what it is called wherever it went. */
+START_TEST(blocks_and_paths)
+{
+	const struct branch_make dir = {.mode = S_IFDIR | 0700};
+	struct branch_change cut = {.set_size = true, .size = 3 * BRANCH_BLOCK + 1};
+	struct place p = place_new();
+	struct branch *b = open_branch(p.branch, _i == 1);
+	struct branch_stat st, sub;
+	struct branch_open *o;
+	struct err e = {0};
+	char *path;
+
+	ck_assert_int_eq(open_file(b, 2, &o, &e), 0);
+	ck_assert_int_eq(branch_lookup(b, BRANCH_ROOT, "f2", &st, &e), 0);
+	ck_assert_uint_eq(st.blocks, 0);
+	ck_assert_int_eq(branch_write(o, BRANCH_BLOCK - 1, "ab", 2, &e), 0);
+	ck_assert_int_eq(branch_write(o, 4 * BRANCH_BLOCK, "c", 1, &e), 0);
+	ck_assert_int_eq(branch_getattr(b, st.number, &st, &e), 0);
+	ck_assert_uint_eq(st.blocks, 3);
+	ck_assert_int_eq(branch_setattr(b, st.number, &cut, &st, &e), 0);
+	ck_assert_uint_eq(st.blocks, 2);
+	branch_open_drop(o);
+	path = branch_path_of(b, st.number);
+	ck_assert_str_eq(path, "f2");
+	free(path);
+	ck_assert_int_eq(branch_make(b, BRANCH_ROOT, "d", &dir, &sub, &e), 0);
+	ck_assert_int_eq(branch_make(b, sub.number, "e", &dir, &sub, &e), 0);
+	ck_assert_int_eq(branch_rename(b, BRANCH_ROOT, "f2", sub.number, "g", false, &e), 0);
+	ck_assert_int_eq(branch_close(b, &e), 0);
+	b = open_branch(p.branch, _i == 1);
+	ck_assert_int_eq(branch_getattr(b, st.number, &st, &e), 0);
+	ck_assert_uint_eq(st.blocks, 2);
+	path = branch_path_of(b, st.number);
+	ck_assert_str_eq(path, "d/e/g");
+	free(path);
+	ck_assert_int_eq(branch_unlink(b, sub.number, "g", false, &e), 0);
+	ck_assert_ptr_null(branch_path_of(b, st.number));
+	branch_forget(b, st.number);
+	ck_assert_ptr_null(branch_path_of(b, st.number));
+	ck_assert_int_eq(branch_close(b, &e), 0);
+	place_free(&p);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("fs_branch_cases");
@@ -437,6 +481,7 @@ static Suite *suite(void)
 	tcase_add_loop_test(c, unlinked_but_open, 0, 2);
 	tcase_add_loop_test(c, room_of_what_was_cut, 0, 2);
 	tcase_add_loop_test(c, what_comes_from_below, 0, 2);
+	tcase_add_loop_test(c, blocks_and_paths, 0, 2);
 	tcase_add_test(c, refusals);
 	tcase_add_loop_test(c, many_at_once, 0, 2);
 	suite_add_tcase(s, c);

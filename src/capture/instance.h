@@ -162,6 +162,10 @@ struct instance_process instance_self(void);
  * until it is gone. 0 when it was. -ETIMEDOUT: it does not go. */
 int instance_stop(const struct instance_process *p, bool checkpoint, unsigned patience_ms, struct err *e);
 
+/* Kills the processes that work in that directory, and waits until they are gone: those of a server that was killed itself, which
+ * instance_stop cannot find any more. data: as the kernel names it; nothing need be there. -ETIMEDOUT. */
+int instance_end_orphans(const char *data, struct err *e);
+
 /* ---- asking ---- */
 
 struct instance_where {

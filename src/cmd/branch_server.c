@@ -22,6 +22,7 @@
 #define ANSWER_TRIES 500 /* of 20 ms, after the server said that it takes connections */
 #define CHECKPOINT_PATIENCE_MS 600000
 #define LOG_TAIL 16384
+#define SOCKET_PREFIX ".s.PGSQL." /* UNIXSOCK_PATH, src/include/libpq/pqcomm.h */
 
 static void pause_20ms(void)
 {
@@ -382,17 +383,38 @@ int branch_server_run(struct branch_server *s, struct err *e)
 
 /* ---- the end ---- */
 
-/* A directory of ours below /tmp that held the socket, and its lock file. */
-static void remove_socket_dir(const char *path)
+/* The socket and its lock file, which counts as long as nobody has waited for the process that is named in it (CreateLockFile,
+ * src/backend/utils/init/miscinit.c); and the directory, where it is one of ours below /tmp. */
+static void remove_sockets(const struct instance_record *rec)
 {
-	DIR *d = opendir(path);
+	DIR *d = rec->socket_dir ? opendir(rec->socket_dir) : NULL;
 	struct dirent *de;
 
 	while (d && (de = readdir(d)))
-		unlinkat(dirfd(d), de->d_name, 0);
+		if (!strncmp(de->d_name, SOCKET_PREFIX, strlen(SOCKET_PREFIX)))
+			unlinkat(dirfd(d), de->d_name, 0);
 	if (d)
 		closedir(d);
-	rmdir(path);
+	if (rec->made_socket_dir && !strncmp(rec->socket_dir, "/tmp/pgstrata-", 14))
+		rmdir(rec->socket_dir);
+}
+
+/* Ends what a server left that was killed: its processes see that it is gone when they next wait for something, and write
+ * until then. home: …/CLUSTER/NAME. */
+static int end_orphans(const char *home, const struct instance_record *rec, struct err *e)
+{
+	const char *name = strrchr(home, '/'), *cluster = name;
+	_cleanup_(freep) char *data = NULL;
+
+	if (rec->stage == INSTANCE_ALONE || !name || !rec->mount || !*rec->mount)
+		return 0;
+	while (cluster > home && *--cluster != '/')
+		;
+	if (asprintf(&data, "%s%.*s/open%s/data", rec->mount, (int)(name - cluster), cluster, name) < 0) {
+		data = NULL;
+		return err_sys(e, -ENOMEM, "%s", home);
+	}
+	return instance_end_orphans(data, e);
 }
 
 int branch_server_end(const char *home, bool checkpoint, struct err *e)
@@ -409,10 +431,10 @@ int branch_server_end(const char *home, bool checkpoint, struct err *e)
 		return err_set(e, -EBUSY, "it is being opened by process %d", (int)rec.process.pid);
 	if (rec.stage == INSTANCE_SERVES)
 		r = instance_stop(&rec.process, checkpoint, CHECKPOINT_PATIENCE_MS, e);
+	r = r ? r : end_orphans(home, &rec, e);
 	if (r < 0)
 		return r;
-	if (rec.made_socket_dir && !strncmp(rec.socket_dir, "/tmp/pgstrata-", 14))
-		remove_socket_dir(rec.socket_dir);
+	remove_sockets(&rec);
 	r = io_unlink(file);
 	return r < 0 && r != -ENOENT ? err_sys(e, r, "%s", file) : 0;
 }

@@ -106,7 +106,15 @@ assert_eq "$(sql "$conn" "$count")" '10|f' 'rows of the first one, when the seco
 
 assert_fails 1 'its server runs' "$PGSTRATA" open -q --resume name-before
 
-# Killed, and started again: what was committed is there.
+# Killed, and started again: what was committed is there. What the killed one left, and would go on writing, goes.
+sql "$conn" 'DO $$BEGIN LOOP PERFORM 1; END LOOP; END$$' >/dev/null 2>&1 &
+busy=$!
+backend=
+for ((i = 0; i < 600; i++)); do
+	backend=$(sql "$conn" "SELECT pid FROM pg_stat_activity WHERE query LIKE 'DO%'")
+	[ -z "$backend" ] || break
+	sleep 0.05
+done
 pid=$(sql "$conn" "SELECT pg_backend_pid()" >/dev/null && head -n 1 "$(field mount)/main/open/name-before/data/postmaster.pid")
 kill -KILL "$pid"
 for ((i = 0; i < 600; i++)); do
@@ -114,7 +122,10 @@ for ((i = 0; i < 600; i++)); do
 	sleep 0.05
 done
 assert_eq "$(field state)" crashed 'state of a server that was killed'
+assert_ok test -e "/proc/$backend/cwd"
 conn=$("$PGSTRATA" open -q --resume name-before)
+[ ! -e "/proc/$backend/cwd" ] || fail "process $backend of the killed server is left"
+! wait "$busy" || fail "what ran on the killed server succeeds"
 assert_eq "$(sql "$conn" "$count")" '10|f' 'rows after a crash'
 # Stopped, and started again.
 assert_ok "$PGSTRATA" close --keep name-before

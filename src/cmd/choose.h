@@ -5,6 +5,6 @@
 #include "store/store.h"
 
 /* The newest dump of a database, the newest of a kind (0: base backup), or the one of that id. database may be NULL.
- * -ENOENT with what there is to ask for. */
+ * -ENOENT with what there is to ask for; -EINVAL: several kinds have that id. */
 int cmd_choose(struct store *s, const char *cluster, const char *id, enum snapshot_kind kind,
 	const char *database, struct snapshot **ret, struct err *e);

@@ -102,6 +102,14 @@ assert_eq "$(grep -c part "$MNT/main/dumps/root/latest/toc.txt")" 1 'lines about
 assert_eq "$(sort -n "$MNT/main/dumps/root/latest/tables/public.part.copy" | paste -sd ' ')" "$(seq -s ' ' 0 19)" 'rows of part'
 assert_ok cmp "$IN/root" "$MNT/main/dumps/root/latest/dump.sql"
 
+# One id for two kinds.
+touch -r "$IN/plain" "$IN/globals"
+twin=$("$PGSTRATA" import dump -q -r "$REPO" -c twins --database plain "$IN/plain")
+assert_eq "$("$PGSTRATA" import dump -q -r "$REPO" -c twins "$IN/globals")" "$twin" 'ids of two kinds'
+assert_fails 1 "has two snapshots $twin, one of kind .*: say which with --kind" out -c twins "$twin" "$OUT/twin"
+assert_ok out -c twins --kind globals "$twin" "$OUT/twin"
+assert_ok cmp "$IN/globals" "$OUT/twin"
+
 # Refused, with nothing changed.
 before=$(find "$OUT" -type f -exec sha256sum {} + | sort | sha256sum)
 assert_fails 1 'exists already' out --database custom latest "$OUT/custom"

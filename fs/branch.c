@@ -5,7 +5,7 @@
  * changes, and the kernel does not let two requests change one directory at the same time.
  *
  * Invariant: memory is what the journal says, but for sizes, times and blocks of files that were written since their last
- * fsync (branch_io.c). */
+ * fsync (branch_block.c). */
 #include "fs/branch.h"
 
 #include <errno.h>

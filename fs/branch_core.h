@@ -1,4 +1,7 @@
-/* What branch.c (names) and branch_io.c (bytes) share of a branch. */
+/* What the parts of a branch share: branch.c (names), branch_file.c (open files), branch_block.c (writing), branch_disk.c (what
+ * is on disk), branch_tidy.c.
+ *
+ * Lock order: a file's sync, its lock, b->names, b->lock, the log's; `once` is a leaf. */
 #pragma once
 
 #include <pthread.h>
@@ -68,6 +71,20 @@ int branch_commit(struct branch *b, const struct buf *record, struct err *e);
 int branch_adopt(struct branch *b, uint64_t number, struct branch_node **ret, struct err *e);
 /* The node for the journal as it is now. The lock is held. */
 void branch_put_known(struct buf *b, const struct branch_node *n);
+/* What a reader needs to know; *ret is NULL where nothing was changed. The file's lock is held, so that blocks and sizes stay. */
+int branch_view(struct branch_open *o, struct branch_node **ret, uint64_t *ret_size, uint64_t *ret_below,
+	struct err *e);
+/* n bytes of what the branch does not have: from below, which has that many, or zeroes. */
+int branch_read_unwritten(
+	struct branch_open *o, uint64_t below, uint64_t off, uint8_t *p, size_t n, struct err *e);
+/* The descriptor of the file's own blocks. */
+int branch_own_fd(struct branch_open *o, const struct branch_node *n, int *ret, struct err *e);
+/* Sizes and times that the journal does not have. The lock is held. */
+int branch_say(struct branch_open *o, struct err *e);
+/* The file after `o` in its bucket, or the first, held. */
+struct branch_open *branch_open_next(struct branch *b, struct branch_open *o, size_t bucket);
+/* What is kept of a file for nobody. The lock is held. */
+void branch_open_discard(struct branch *b, uint64_t number);
 /* The room of a file that lost blocks, or all of it. The lock is held. */
 void branch_leave(struct branch *b, uint64_t number);
 /* The log up to `end` to disk, then gives room back. No lock is held. */

@@ -10,13 +10,13 @@
 #include "src/base/clean.h"
 #include "src/base/crc32c.h"
 #include "src/base/cur.h"
+#include "store/object_head.h"
 
 CLEANUP_DEFINE(struct object, object_close)
 CLEANUP_DEFINE(struct packer, packer_free)
 
 #define MAGIC_HEAD "pgstPACK"
 #define MAGIC_END 0x444e4550u /* "PEND" */
-#define VERSION 1
 #define NONCE 16
 #define BUFFER (1u << 20)
 #define TAIL_GUESS (64u << 10) /* most footers fit in the first read */
@@ -80,10 +80,7 @@ int packer_new(struct backend *b, const uint8_t repo_id[16], struct packer **ret
 	r = upload_begin(b, "packs", &p->upload, e);
 	if (r < 0)
 		return r;
-	buf_put(&head, MAGIC_HEAD, 8);
-	buf_put_u32(&head, VERSION);
-	buf_put_u32(&head, 0);
-	buf_put(&head, repo_id, 16);
+	object_head_put(&head, MAGIC_HEAD, 0, repo_id);
 	r = head.bad ? err_sys(e, -ENOMEM, "a new pack") : append(p, head.data, head.len, e);
 	buf_free(&head);
 	if (r < 0)

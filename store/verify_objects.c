@@ -12,13 +12,13 @@
 #include "src/base/crc32c.h"
 #include "src/base/pool.h"
 #include "store/file.h"
+#include "store/object_head.h"
 #include "store/pack.h"
 #include "store/verify_priv.h"
 #include "store/wal.h"
 #include "store/wal_piece.h"
 
 #define STRETCH (4u << 20)
-#define HEAD 32
 #define BASE 1	/* what a record is a delta against cannot be had */
 #define QUEUE 2 /* waiting jobs a thread: their stretches are not read before they run */
 
@@ -132,26 +132,23 @@ static int check_head(struct verify *v, const char *object, const char *magic, s
 {
 	_cleanup_(buf_free) struct buf want = {0};
 	struct object *o;
-	uint8_t is[HEAD];
+	uint8_t is[OBJECT_HEAD];
 	ssize_t got;
 	int r;
 
-	buf_put(&want, magic, 8);
-	buf_put_u32(&want, 1);
-	buf_put_u32(&want, 0);
-	buf_put(&want, v->s->id, sizeof(v->s->id));
+	object_head_put(&want, magic, 0, v->s->id);
 	if (want.bad)
 		return err_sys(e, -ENOMEM, "%s", object);
 	r = backend_open(v->s->backend, object, &o, e);
 	if (r < 0)
 		return r;
-	got = object_read(o, 0, is, HEAD, e);
+	got = object_read(o, 0, is, OBJECT_HEAD, e);
 	object_close(o);
 	if (got < 0)
 		return (int)got;
-	return got == HEAD && !memcmp(is, want.data, HEAD)
+	return got == OBJECT_HEAD && !memcmp(is, want.data, OBJECT_HEAD)
 		       ? 0
-		       : err_set(e, -EBADMSG, "its first %d bytes are damaged", HEAD);
+		       : err_set(e, -EBADMSG, "its first %d bytes are damaged", OBJECT_HEAD);
 }
 
 static void count(struct pass *p, uint64_t read, uint64_t unpacked)

@@ -10,13 +10,12 @@
 #include "src/base/clean.h"
 #include "src/base/crc32c.h"
 #include "src/base/cur.h"
+#include "store/object_head.h"
 #include "store/repo.h"
 #include "store/wal.h"
 #include "store/wal_object.h"
 
 #define MAGIC "pgstNOTE"
-#define VERSION 1
-#define HEAD 32
 #define CRC 4
 #define TREE "walnote"
 
@@ -61,10 +60,7 @@ int wal_note_stage(struct store *s, const char *cluster, const char *name, const
 	if (n > WAL_NOTE_MAX)
 		return err_set(e, -EFBIG, "object %s: a note of %zu bytes is too long", note->object, n);
 	note->store = s;
-	buf_put(&b, MAGIC, 8);
-	buf_put_u32(&b, VERSION);
-	buf_put_u32(&b, (uint32_t)n);
-	buf_put(&b, s->id, sizeof(s->id));
+	object_head_put(&b, MAGIC, (uint32_t)n, s->id);
 	buf_put(&b, p, n);
 	if (!b.bad)
 		buf_put_u32(&b, crc32c(0, b.data, b.len));
@@ -80,7 +76,7 @@ static int check_there(const struct wal_note *n)
 	_cleanup_(freep) void *p = NULL;
 	const uint8_t *note;
 	size_t len, note_len;
-	int r = backend_get(n->store->backend, n->object, HEAD + WAL_NOTE_MAX + CRC, &p, &len, NULL);
+	int r = backend_get(n->store->backend, n->object, OBJECT_HEAD + WAL_NOTE_MAX + CRC, &p, &len, NULL);
 
 	if (r == -EFBIG)
 		return -EBADMSG;
@@ -114,26 +110,18 @@ int wal_note_decode(const uint8_t id[16], const char *object, const void *p, siz
 	size_t *ret_len, struct err *e)
 {
 	struct cur c = cur_of(p, n), end;
-	const uint8_t *magic, *whose;
-	uint32_t version, len;
+	uint32_t len = 0;
+	int r;
 
-	if (n < HEAD + CRC)
+	if (n < OBJECT_HEAD + CRC)
 		return err_set(e, -EBADMSG, "object %s: truncated", object);
 	c.end -= CRC;
 	end = cur_of(c.end, CRC);
 	if (cur_u32(&end) != crc32c(0, p, n - CRC))
 		return err_set(e, -EBADMSG, "object %s: its checksum is wrong", object);
-	magic = cur_bytes(&c, 8);
-	version = cur_u32(&c);
-	len = cur_u32(&c);
-	whose = cur_bytes(&c, 16);
-	if (memcmp(magic, MAGIC, 8) != 0)
-		return err_set(e, -EBADMSG, "object %s: not a note", object);
-	if (version != VERSION)
-		return err_set(e, -EOPNOTSUPP, "object %s: version %u, which needs a newer pgstrata", object,
-			version);
-	if (memcmp(whose, id, 16) != 0)
-		return err_set(e, -EBADMSG, "object %s: it belongs to another repository", object);
+	r = object_head_take(&c, MAGIC, id, object, "a note", &len, e);
+	if (r < 0)
+		return r;
 	if (len != cur_left(&c))
 		return err_set(e, -EBADMSG, "object %s: its length contradicts its object's", object);
 	*ret = c.p;
@@ -151,7 +139,7 @@ int wal_note_get(
 	int r = wal_object_name(object, TREE, cluster, name, e);
 
 	if (!r)
-		r = backend_get(s->backend, object, HEAD + WAL_NOTE_MAX + CRC, (void **)&p, &n, e);
+		r = backend_get(s->backend, object, OBJECT_HEAD + WAL_NOTE_MAX + CRC, (void **)&p, &n, e);
 	if (r == -ENOENT)
 		return err_set(e, r, "there is no note on %s in cluster \"%s\"", name, cluster);
 	if (r == -EFBIG)

@@ -9,10 +9,10 @@
 #include "src/base/clean.h"
 #include "src/base/crc32c.h"
 #include "src/base/cur.h"
+#include "store/object_head.h"
 #include "store/wal.h"
 
 #define MAGIC "pgstWALP"
-#define VERSION 1
 #define HEX 8
 
 bool wal_piece_range_ok(uint64_t start, uint64_t end)
@@ -72,10 +72,7 @@ int wal_piece_pack(struct codec *c, const uint8_t repo_id[16], uint32_t segment_
 		codec = CODEC_RAW;
 		len = n;
 	}
-	buf_put(out, MAGIC, 8);
-	buf_put_u32(out, VERSION);
-	buf_put_u32(out, 0);
-	buf_put(out, repo_id, 16);
+	object_head_put(out, MAGIC, 0, repo_id);
 	buf_put_u32(out, segment_size);
 	buf_put_u32(out, start);
 	buf_put_u32(out, end);
@@ -93,12 +90,19 @@ int wal_piece_pack(struct codec *c, const uint8_t repo_id[16], uint32_t segment_
 static int parse_head(const void *p, size_t n, const uint8_t repo_id[16], const char *object,
 	struct wal_piece *ret, uint32_t *ret_crc, struct err *e)
 {
-	struct cur c = cur_of(p, n < WAL_PIECE_HEAD ? n : WAL_PIECE_HEAD);
-	const uint8_t *magic = cur_bytes(&c, 8), *id;
-	uint32_t version = cur_u32(&c), zero = cur_u32(&c), codec, crc;
+	struct cur c = cur_of(p, n < WAL_PIECE_HEAD ? n : WAL_PIECE_HEAD), end;
+	uint32_t zero = 0, codec;
 	struct wal_piece w = {0};
+	int r;
 
-	id = cur_bytes(&c, 16);
+	if (n < WAL_PIECE_HEAD)
+		return err_set(e, -EBADMSG, "object %s: truncated", object);
+	end = cur_of((const uint8_t *)p + WAL_PIECE_HEAD - 4, 4);
+	if (cur_u32(&end) != crc32c(0, p, WAL_PIECE_HEAD - 4))
+		return err_set(e, -EBADMSG, "object %s: not a piece of WAL, or damaged", object);
+	r = object_head_take(&c, MAGIC, repo_id, object, "a piece of WAL", &zero, e);
+	if (r < 0)
+		return r;
 	w.segment_size = cur_u32(&c);
 	w.start = cur_u32(&c);
 	w.end = cur_u32(&c);
@@ -106,16 +110,9 @@ static int parse_head(const void *p, size_t n, const uint8_t repo_id[16], const 
 	w.raw_crc = cur_u32(&c);
 	w.payload_len = cur_u32(&c);
 	*ret_crc = cur_u32(&c);
-	crc = cur_u32(&c);
-	if (c.bad)
-		return err_set(e, -EBADMSG, "object %s: truncated", object);
-	if (memcmp(magic, MAGIC, 8) != 0 || crc != crc32c(0, p, WAL_PIECE_HEAD - 4))
-		return err_set(e, -EBADMSG, "object %s: not a piece of WAL, or damaged", object);
-	if (version != VERSION || zero || codec > CODEC_ZSTD)
-		return err_set(e, -EOPNOTSUPP, "object %s: version %u, codec %u: a newer pgstrata is needed",
-			object, version, codec);
-	if (memcmp(id, repo_id, 16) != 0)
-		return err_set(e, -EBADMSG, "object %s belongs to another repository", object);
+	if (zero || codec > CODEC_ZSTD)
+		return err_set(
+			e, -EOPNOTSUPP, "object %s: codec %u, which needs a newer pgstrata", object, codec);
 	if (!wal_piece_range_ok(w.start, w.end) || w.end > w.segment_size || w.segment_size > WAL_FILE_MAX ||
 		w.segment_size % WAL_PIECE_MAX)
 		return err_set(e, -EBADMSG, "object %s: bytes %u to %u of a segment of %u", object, w.start,

@@ -13,11 +13,11 @@
 #include "src/base/io.h"
 #include "src/base/pool.h"
 #include "store/codec.h"
+#include "store/object_head.h"
 #include "store/repo.h"
 #include "store/wal_priv.h"
 
 #define MAGIC_HEAD "pgstWALF"
-#define VERSION 1
 /* zstd finds in frames of 1 MiB what it finds in a whole segment. Measured on segments of pgbench, against the whole
  * segment at level 3: 64 KiB 5.5 % larger, 256 KiB 1 %, 512 KiB the same, 1 MiB 0.5 % smaller. */
 #define FRAME (1u << 20)
@@ -160,10 +160,7 @@ static int write_head(struct store *s, struct upload *u, struct err *e)
 {
 	_cleanup_(buf_free) struct buf b = {0};
 
-	buf_put(&b, MAGIC_HEAD, 8);
-	buf_put_u32(&b, VERSION);
-	buf_put_u32(&b, 0);
-	buf_put(&b, s->id, 16);
+	object_head_put(&b, MAGIC_HEAD, 0, s->id);
 	return b.bad ? err_sys(e, -ENOMEM, "a WAL file") : upload_write(u, b.data, b.len, e);
 }
 

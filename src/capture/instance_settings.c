@@ -125,7 +125,8 @@ static int put_all(struct instance_settings *s, const struct instance_facts *f)
 	r = r ? r : put(s, "hot_standby", f->read_only ? "on" : "off");
 	r = r ? r : put(s, "fsync", f->durable ? "on" : "off");
 	r = r ? r : put(s, "full_page_writes", f->durable ? "on" : "off");
-	r = r ? r : put(s, "synchronous_commit", f->durable ? "on" : "off");
+	/* Also without fsync: what was committed outlives the server, if not the machine. */
+	r = r ? r : put(s, "synchronous_commit", "on");
 	r = r ? r : put(s, "shared_preload_libraries", f->preload);
 	r = r ? r : put(s, "session_preload_libraries", f->session_preload);
 	r = r ? r : put(s, "local_preload_libraries", f->local_preload);

@@ -131,6 +131,7 @@ START_TEST(settings_of_each_version)
 		ck_assert_str_eq(value_of(&s, "max_prepared_transactions"), "7");
 		ck_assert_str_eq(value_of(&s, "hot_standby"), "off");
 		ck_assert_str_eq(value_of(&s, "fsync"), "off");
+		ck_assert_str_eq(value_of(&s, "synchronous_commit"), "on");
 		ck_assert_str_eq(value_of(&s, "shared_preload_libraries"), "");
 		ck_assert_int_eq(value_of(&s, "stats_temp_directory") != NULL, major <= 14);
 		ck_assert_int_eq(value_of(&s, "promote_trigger_file") != NULL, major <= 15);

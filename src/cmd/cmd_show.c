@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/clean.h"
+#include "src/cmd/choose.h"
 
 CLEANUP_DEFINE(struct store, store_free)
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
@@ -97,8 +98,22 @@ static int print_json(const struct snapshot *s, struct err *e)
 	return r < 0 ? err_sys(e, r, "%s", s->id) : 0;
 }
 
+/* "latest" is the newest of every kind. */
+static int choose(struct store *s, const struct cmd_context *c, enum snapshot_kind kind,
+	struct snapshot **ret, struct err *e)
+{
+	if (!kind && !strcmp(c->args[0], "latest"))
+		return snapshot_resolve(s, c->cluster, 0, c->args[0], ret, e);
+	return cmd_choose(s, c->cluster, c->args[0], kind, NULL, ret, e);
+}
+
 int cmd_show(struct cmd_context *c, int argc, char **argv)
 {
+	const char *kind_text = NULL;
+	const struct cmd_option options[] = {
+		{"kind", 'k', "KIND", OPTION_TEXT, &kind_text, "the one of this kind: base, dump or globals"},
+		{0},
+	};
 	const struct cmd_usage usage = {
 		.verb = "show",
 		.args = "ID",
@@ -107,18 +122,23 @@ int cmd_show(struct cmd_context *c, int argc, char **argv)
 		.takes = TAKES_CLUSTER | TAKES_JSON,
 		.about = "Shows one snapshot in full. ID is as in \"pgstrata list\", or \"latest\".",
 		.example = "  pgstrata show -r /srv/pgstrata latest",
+		.options = options,
 	};
 	_cleanup_(store_freep) struct store *s = NULL;
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
+	enum snapshot_kind kind;
 	struct err e = {0};
 	int status;
 
 	if (!cmd_parse(c, &usage, argc, argv))
 		return c->status;
+	kind = kind_text ? snapshot_kind_of(kind_text) : 0;
+	if (kind_text && !kind)
+		return cmd_usage_error(c, &usage, "--kind: there is no kind \"%s\"", kind_text);
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
-	if (snapshot_resolve(s, c->cluster, 0, c->args[0], &snap, &e) < 0)
+	if (choose(s, c, kind, &snap, &e) < 0)
 		return cmd_fail(c, &e);
 	if (!c->json)
 		print_text(snap);

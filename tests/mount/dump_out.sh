@@ -109,6 +109,9 @@ assert_eq "$("$PGSTRATA" import dump -q -r "$REPO" -c twins "$IN/globals")" "$tw
 assert_fails 1 "has two snapshots $twin, one of kind .*: say which with --kind" out -c twins "$twin" "$OUT/twin"
 assert_ok out -c twins --kind globals "$twin" "$OUT/twin"
 assert_ok cmp "$IN/globals" "$OUT/twin"
+assert_fails 1 'say which with --kind' "$PGSTRATA" show -r "$REPO" -c twins "$twin"
+assert_eq "$("$PGSTRATA" show -r "$REPO" -c twins --kind dump --json "$twin" | jq -r .kind)" dump 'the one of two that was asked for'
+assert_fails 2 'no kind' "$PGSTRATA" show -r "$REPO" --kind nix latest
 
 # Refused, with nothing changed.
 before=$(find "$OUT" -type f -exec sha256sum {} + | sort | sha256sum)
@@ -134,8 +137,8 @@ for name in custom:gzip directory:gzip tar:none plain:null; do
 	assert_eq "$(jq -c '[.id, .kind, .database, .format, .compression // "null", .tables, .large_objects, .data_bytes, .pg_version,
 		.dump_version]' "$at/info.json")" \
 		"[\"${id[$name]}\",\"dump\",\"$name\",\"$name\",\"$how\",7,0,$bytes,\"$version\",\"$version\"]" "info.json of $name"
-	assert_eq "$("$PGSTRATA" show -r "$REPO" --json "${id[$name]}")" "$(cat "$at/info.json")" "show and info.json of $name"
-	assert_match "$("$PGSTRATA" show -r "$REPO" "${id[$name]}" | tr -s ' ' | paste -sd '|')" \
+	assert_eq "$("$PGSTRATA" show -r "$REPO" --kind dump --json "${id[$name]}")" "$(cat "$at/info.json")" "show and info.json of $name"
+	assert_match "$("$PGSTRATA" show -r "$REPO" --kind dump "${id[$name]}" | tr -s ' ' | paste -sd '|')" \
 		"\|kind dump\|.*\|database $name\|.*\|format $name\|(compression $how\|)?tables 7\|large_objects 0\|data_bytes $bytes" "show of $name"
 done
 assert_eq "$(jq -c '[.database, .pg_dumpall]' "$MNT/main/dumps/pg_dumpall/${id[all]}/info.json")" '["pg_dumpall",true]' \

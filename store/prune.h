@@ -12,8 +12,8 @@
  *	5. look again: what snapshots that appeared since step 1 need is pardoned.
  *	6. remove packs, then their condemnations.
  *
- * Readers hold no lease: a mount that reads a removed snapshot gets EIO for what is gone, never other bytes. Memory: one bit
- * a record, and the digests of the nodes of trees and maps. Nothing is collected while anything that is reachable cannot be
+ * Readers hold no lease: a mount that reads a removed snapshot gets EIO for what is gone, never other bytes. Memory: three
+ * bits a record (needed, walked, to be copied) beside what has a limit; figures: tests/README.md. Nothing is collected while anything that is reachable cannot be
  * read: repair comes first. */
 #pragma once
 

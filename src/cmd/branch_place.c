@@ -113,7 +113,9 @@ static bool shows(const char *path, const char *dir)
 /* The kernel may still know the attributes, so that stat(2) does not tell; this it must ask for. */
 bool branch_place_mount_died(const char *path)
 {
-	return getxattr(path, SCRATCH_ATTRIBUTE, NULL, 0) < 0 && (errno == ENOTCONN || errno == ENOENT);
+	/* ECONNABORTED: it died while it was asked. */
+	return getxattr(path, SCRATCH_ATTRIBUTE, NULL, 0) < 0 &&
+	       (errno == ENOTCONN || errno == ECONNABORTED || errno == ENOENT);
 }
 
 /* Whoever runs the server gets in: anybody, or whoever mounted, which is us. */

@@ -440,7 +440,8 @@ static int apply_node(struct branch_table *t, struct cur *c)
 		st.number > UINT64_MAX / 2 || (lower && lower != st.number) || lower_size > BRANCH_SIZE_MAX)
 		return -EBADMSG;
 	n = branch_table_node(t, st.number);
-	if (n && (n->st.mode & S_IFMT) != (st.mode & S_IFMT))
+	/* What hides in a directory depends on whether the backup has it. */
+	if (n && ((n->st.mode & S_IFMT) != (st.mode & S_IFMT) || n->lower != lower))
 		return -EBADMSG;
 	if (!n) {
 		struct branch_node **at;

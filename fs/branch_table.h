@@ -8,7 +8,7 @@
  *	time   = svarint(seconds) varint(nanoseconds)
  *
  * All other fields are varints. An item is a state, not a step: applying a log again from anywhere gives the same end.
- * 'N' with a size that is smaller than before takes away the blocks behind it. */
+ * The type and `lower` of a number never change. 'N' with a size that is smaller than before takes away the blocks behind it. */
 #pragma once
 
 #include <stdbool.h>

@@ -44,6 +44,8 @@ ends() {
 goes_on() {
 	local status=0 text i
 	sender_start "$1"
+	# Here, for the process behind & may take its time, and what the last one said is still there.
+	: >"$SCRATCH/said"
 	"$PGSTRATA" receive -r "$REPO" -h "$SCRATCH/s" -U x --timeout 2 >"$SCRATCH/said" 2>&1 &
 	RECEIVER=$!
 	for ((i = 0; i < 600; i++)); do

@@ -37,10 +37,15 @@ unchanged() {
 # slow_start [OPTION…]: a backup that takes a while, in the background as SLOW, when its first bytes have come.
 slow_start() {
 	local i
+	# The one before may not be over for the server.
+	for ((i = 0; i < 1200; i++)); do
+		[ "$(pg_sql "$SRC" -c 'SELECT count(*) FROM pg_stat_replication')" != 0 ] || break
+		sleep 0.05
+	done
 	"$PGSTRATA" backup -r "$REPO" "${CONNECT[@]}" --max-rate 2M "$@" >"$SCRATCH/slow.out" 2>"$SCRATCH/slow.err" &
 	SLOW=$!
 	cleanup_push load_stop "$SLOW"
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(pg_sql "$SRC" -c "SELECT count(*) FROM pg_stat_progress_basebackup p, pg_stat_replication r
 			WHERE backup_streamed > 500000 AND r.state = 'streaming'")" != 1 ] || return 0
 		sleep 0.05
@@ -81,7 +86,7 @@ proxy_start() {
 	python3 "$LIB_ROOT/tests/pg_proxy.py" "$SCRATCH/proxy/.s.PGSQL.5432" "$@" >"$SCRATCH/proxy/out" &
 	PROXY=$!
 	cleanup_push load_stop "$PROXY"
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		grep -q ready "$SCRATCH/proxy/out" 2>/dev/null && return 0
 		sleep 0.05
 	done

@@ -76,9 +76,8 @@ int instance_find(const char *given, unsigned major, char **ret, struct err *e)
 	if (has_server(dir))
 		return (*ret = strdup(dir)) ? 0 : err_sys(e, -ENOMEM, "%s", dir);
 	return err_set(e, -EOPNOTSUPP,
-		"the backup is of PostgreSQL %u, whose server is not installed here: install it (on Debian "
-		"the "
-		"package postgresql-%u, on Red Hat postgresql%u-server), or say with --bindir where it is",
+		"PostgreSQL %u, of which the backup is, is not installed here: install its server (Debian: "
+		"package postgresql-%u, Red Hat: postgresql%u-server), or name its place with --bindir",
 		major, major, major);
 }
 

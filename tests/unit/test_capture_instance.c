@@ -27,6 +27,30 @@ static bool has_all_but_x(void *arg, const char *library)
 	return *library != 'x';
 }
 
+START_TEST(a_missing_server_is_named_with_its_package)
+{
+	_cleanup_(freep) char *program = NULL, *found = NULL;
+	struct err e = {0};
+	FILE *f;
+
+	ck_assert_int_eq(instance_find(NULL, 99, &found, &e), -EOPNOTSUPP);
+	ck_assert_ptr_nonnull(strstr(e.text, "package postgresql-99,"));
+	ck_assert_int_eq(instance_find(dir, 99, &found, &e), -EOPNOTSUPP);
+	ck_assert_ptr_nonnull(strstr(e.text, "cannot be run"));
+
+	ck_assert_int_gt(asprintf(&program, "%s/postgres", dir), 0);
+	f = fopen(program, "w");
+	ck_assert_ptr_nonnull(f);
+	fputs("#!/bin/sh\necho 'postgres (PostgreSQL) 99.1 (here)'\n", f);
+	ck_assert_int_eq(fclose(f), 0);
+	ck_assert_int_eq(chmod(program, 0755), 0);
+	ck_assert_int_eq(instance_find(dir, 98, &found, &e), -EOPNOTSUPP);
+	ck_assert_ptr_nonnull(strstr(e.text, "is of version 99, and the backup of version 98"));
+	ck_assert_int_eq(instance_find(dir, 99, &found, &e), 0);
+	ck_assert_str_eq(found, dir);
+}
+END_TEST
+
 START_TEST(what_may_not_be_loaded_is_left_out)
 {
 	static const struct {
@@ -525,6 +549,7 @@ static Suite *suite(void)
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, a_missing_server_is_named_with_its_package);
 	tcase_add_test(t, what_may_not_be_loaded_is_left_out);
 	tcase_add_test(t, libraries_are_found_as_the_server_finds_them);
 	tcase_add_test(t, settings_of_each_version);

@@ -183,26 +183,30 @@ int branch_own_fd(struct branch_open *o, const struct branch_node *n, int *ret, 
 {
 	struct branch *b = o->b;
 	char name[BRANCH_FILE_NAME];
+	bool fresh;
 	int r = 0;
 
+	/* Who changes attributes alone writes this, too, and holds no lock of the file's. */
+	pthread_mutex_lock(&b->lock);
+	fresh = !n->st.blocks;
+	pthread_mutex_unlock(&b->lock);
 	pthread_mutex_lock(&o->once);
 	if (o->fd < 0) {
 		r = fault_at("branch-file-open");
 		/* What an earlier mount may have left under that number is not this file's. */
 		if (r == 0)
 			o->fd = openat(b->files, branch_file_name(o->number, name),
-				O_RDWR | O_CLOEXEC | O_NOFOLLOW | (n->st.blocks ? 0 : O_CREAT | O_TRUNC),
-				0600);
+				O_RDWR | O_CLOEXEC | O_NOFOLLOW | (fresh ? O_CREAT | O_TRUNC : 0), 0600);
 		if (r == 0 && o->fd < 0)
 			r = -errno;
-		if (r == 0 && !n->st.blocks)
+		if (r == 0 && fresh)
 			note_new(b, name, o->fd);
 		if (r < 0)
 			err_sys(e, r, "%s/files/%" PRIu64, b->path, o->number);
 	}
 	*ret = o->fd;
 	pthread_mutex_unlock(&o->once);
-	if (r == 0 && !n->st.blocks) {
+	if (r == 0 && fresh) {
 		pthread_mutex_lock(&b->lock);
 		b->new_files = true;
 		pthread_mutex_unlock(&b->lock);

@@ -92,6 +92,9 @@ void instance_settings_release(struct instance_settings *s); /* fine on a zeroed
 int instance_settings(const struct instance_facts *f, struct instance_settings *ret, struct err *e);
 /* As lines for the end of postgresql.auto.conf, for whoever starts that server by hand. */
 void instance_settings_text(const struct instance_settings *s, struct buf *b);
+/* Of these only what keeps a server from archiving, following and feeding others, for a branch that somebody else starts with
+ * settings of his own. */
+void instance_settings_inward(unsigned major, struct buf *b);
 /* The server's argv, which owns its strings: free each and the array. NULL without memory. */
 char **instance_arguments(const char *bindir, const char *data, const struct instance_settings *s);
 void instance_arguments_free(char **argv); /* fine on NULL */

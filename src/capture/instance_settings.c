@@ -16,12 +16,13 @@
 #define MAJOR_MIN 13
 #define MAJOR_MAX 18
 
-/* The same for every branch. */
-static const struct {
+struct fixed {
 	const char *name, *value;
 	unsigned from, to; /* major versions that know it; 0: no bound */
-} fixed[] = {
-	/* Nothing goes out. */
+};
+
+/* Nothing goes out; the same for every branch, as is what follows. */
+static const struct fixed inward[] = {
 	{"archive_mode", "off", 0, 0},
 	{"archive_command", "", 0, 0},
 	{"archive_library", "", 15, 0},
@@ -38,6 +39,9 @@ static const struct {
 	/* The branch of a subscriber would take the changes that are the subscriber's. */
 	{"max_logical_replication_workers", "0", 0, 0},
 	{"bonjour", "off", 0, 0},
+};
+
+static const struct fixed usual[] = {
 	{"ssl", "off", 0, 0},
 	/* Files outside of the data directory. */
 	{"external_pid_file", "", 0, 0},
@@ -67,6 +71,9 @@ static const struct {
 	{"data_sync_retry", "off", 0, 0},
 };
 
+#define N_INWARD (sizeof(inward) / sizeof(*inward))
+#define N_USUAL (sizeof(usual) / sizeof(*usual))
+
 void instance_settings_release(struct instance_settings *s)
 {
 	for (size_t i = 0; i < s->n; i++)
@@ -84,6 +91,21 @@ static int put(struct instance_settings *s, const char *name, const char *value)
 		return -ENOMEM;
 	s->v[s->n++] = (struct instance_setting){name, copy, false};
 	return 0;
+}
+
+static bool known(const struct fixed *f, unsigned major)
+{
+	return major >= f->from && (!f->to || major <= f->to);
+}
+
+static int put_fixed(struct instance_settings *s, const struct fixed *list, size_t n, unsigned major)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < n; i++)
+		if (known(&list[i], major))
+			r = put(s, list[i].name, list[i].value);
+	return r;
 }
 
 static int put_number(struct instance_settings *s, const char *name, unsigned value)
@@ -112,9 +134,8 @@ static int put_all(struct instance_settings *s, const struct instance_facts *f)
 
 	if (!r)
 		s->v[s->n - 1].only_argument = true;
-	for (size_t i = 0; !r && i < sizeof(fixed) / sizeof(*fixed); i++)
-		if (major >= fixed[i].from && (!fixed[i].to || major <= fixed[i].to))
-			r = put(s, fixed[i].name, fixed[i].value);
+	r = r ? r : put_fixed(s, inward, N_INWARD, major);
+	r = r ? r : put_fixed(s, usual, N_USUAL, major);
 	r = r ? r : put_bounds(s, f);
 	r = r ? r : put(s, "hba_file", f->hba);
 	r = r ? r : put(s, "ident_file", f->ident);
@@ -138,7 +159,7 @@ static int put_all(struct instance_settings *s, const struct instance_facts *f)
 int instance_settings(const struct instance_facts *f, struct instance_settings *ret, struct err *e)
 {
 	struct instance_settings s = {0};
-	size_t room = sizeof(fixed) / sizeof(*fixed) + 32;
+	size_t room = N_INWARD + N_USUAL + 32;
 	int r;
 
 	if (f->control->pg_major < MAJOR_MIN || f->control->pg_major > MAJOR_MAX)
@@ -162,6 +183,13 @@ void instance_settings_text(const struct instance_settings *s, struct buf *b)
 	for (size_t i = 0; i < s->n; i++)
 		if (!s->v[i].only_argument)
 			pit_put_setting(b, s->v[i].name, s->v[i].value);
+}
+
+void instance_settings_inward(unsigned major, struct buf *b)
+{
+	for (size_t i = 0; i < N_INWARD; i++)
+		if (known(&inward[i], major))
+			pit_put_setting(b, inward[i].name, inward[i].value);
 }
 
 void instance_arguments_free(char **argv)

@@ -93,7 +93,7 @@ static int put_recovery(
 	_cleanup_(buf_free) struct buf b = {0};
 	int r;
 
-	/* Without a new timeline: so not for a server that may archive. */
+	/* Without a new timeline: so not for one whom somebody else starts. */
 	if (!s->point && !s->resume && !s->read_only && !s->no_start) {
 		r = instance_data_end_wal(data, &s->own, e);
 		if (r != -ENOENT)
@@ -112,6 +112,21 @@ static int put_recovery(
 	r = recovery_settings(s, command, &text, e);
 	r = r ? r : instance_data_append(data, o, text, e);
 	return r ? r : instance_data_signal(data, o, e);
+}
+
+/* Whoever starts it by hand must not archive to where the production server does. */
+static int put_inward(const char *data, const struct instance_owner *o, struct err *e)
+{
+	_cleanup_(instance_data_release) struct instance_data d = {0};
+	_cleanup_(buf_free) struct buf b = {0};
+	int r = instance_data_read(data, &d, e);
+
+	if (r < 0)
+		return r;
+	instance_settings_inward(d.control.pg_major, &b);
+	buf_put_u8(&b, '\0');
+	return b.bad ? err_sys(e, -ENOMEM, "%s", data)
+		     : instance_data_append(data, o, (const char *)b.data, e);
 }
 
 static int own_server_dir(const char *dir, const struct instance_owner *o, struct err *e)
@@ -133,6 +148,8 @@ int branch_server_prepare(struct branch_server *s, struct err *e)
 	else
 		r = r ? r : instance_data_prepare(data, &o, s->log, e);
 	r = r ? r : put_recovery(s, data, &o, e);
+	if (s->no_start)
+		r = r ? r : put_inward(data, &o, e);
 	s->prepared = clock_mono_ns();
 	return r;
 }

@@ -171,6 +171,7 @@ nothing_left 'the rescue'
 
 tree=$("$PGSTRATA" open -q --no-start -n files --max-size 64M)
 assert_ok test -e "$tree/data/recovery.signal"
+assert_match "$(tail -n 20 "$tree/data/postgresql.auto.conf")" "archive_mode = 'off'" 'what somebody else starts'
 assert_eq "$(stat -c %U "$tree/data")" postgres 'owner of a branch of a copy that root made'
 assert_eq "$(field state)" 'no server' 'state'
 assert_ok "$PGSTRATA" close files

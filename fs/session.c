@@ -26,7 +26,7 @@
 #include "src/base/buf.h"
 #include "src/base/clean.h"
 
-#define READAHEAD_KB 1024 /* the largest request of the kernel */
+#define READAHEAD_KB 2048 /* two of the largest requests: one is on its way while the other is read */
 
 /* libfuse's log function has no argument to find ours by. Set by the one mount_run of the process before its
  * threads start, and reset after they ended. */

@@ -157,7 +157,7 @@ do_list() {
 }
 
 do_show() {
-	"$PGSTRATA" show -r "$REPO" "$KEPT" >"$SCRATCH/show.$SIDE" && grep -q 'keep' "$SCRATCH/show.$SIDE"
+	"$PGSTRATA" show -r "$REPO" --kind base "$KEPT" >"$SCRATCH/show.$SIDE" && grep -q 'keep' "$SCRATCH/show.$SIDE"
 }
 
 do_diff() {

@@ -399,11 +399,14 @@ int branch_create(const char *dir, const struct branch_spec *s, struct err *e)
 			return err_set(e, -EEXIST, "there is a branch \"%s\" of cluster \"%s\" already",
 				s->name, s->cluster);
 		r = make_dir(path, 0711, e);
+		/* Removed by somebody else in between; and so below. */
+		if (r == -ENOENT && access(above, F_OK) == 0)
+			continue;
 		if (r < 0)
 			return r;
 		lock = lock_dir(path, s->name, e);
 		if (lock == -ENOENT)
-			continue; /* removed by somebody else in between */
+			continue;
 		return lock < 0 ? lock : fill(path, s, e);
 	}
 }

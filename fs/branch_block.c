@@ -154,7 +154,7 @@ static int publish(struct branch_open *o, struct branch_node *n, const struct bu
 	buf_put(&rec, blocks->data, blocks->len);
 	if (rec.bad || blocks->bad)
 		return err_set(e, -ENOMEM, "no memory for a write");
-	if (!o->b->durable && (fresh || size != n->st.size))
+	if (!o->b->durable)
 		return branch_commit(o->b, &rec, e);
 	o->unsaid = true;
 	o->grew |= size != n->st.size;

@@ -80,22 +80,15 @@ static int sync_names(struct branch *b, struct err *e)
 	names = b->new_files;
 	b->new_files = false;
 	pthread_mutex_unlock(&b->lock);
-	if (names) {
-		r = fault_at("branch-names-sync");
-		if (r == 0)
-			fault_note_path(FAULT_SYNC_DIR, b->files_path, NULL);
-		if (r == 0 && fsync(b->files) < 0)
-			r = -errno;
-		if (r == 0)
-			fault_note_path(FAULT_SYNCED, NULL, NULL);
-	}
+	if (names)
+		r = io_sync_dir_fd(b->files, b->files_path, "branch-names-sync", e);
 	if (r < 0) {
 		pthread_mutex_lock(&b->lock);
 		b->new_files = true;
 		pthread_mutex_unlock(&b->lock);
 	}
 	pthread_mutex_unlock(&b->names);
-	return r < 0 ? err_sys(e, r, "%s/files", b->path) : 0;
+	return r;
 }
 
 /* One at a time for a file. */
@@ -116,9 +109,8 @@ static int sync_locked(struct branch_open *o, bool data_only, uint64_t *ret_end,
 	dirty = o->dirty;
 	o->dirty = false;
 	pthread_mutex_unlock(&b->lock);
-	if (r == 0 && dirty && o->fd >= 0) {
+	if (r == 0 && dirty && o->fd >= 0)
 		r = io_sync(o->fd, "branch-file-sync");
-	}
 	if (r == 0 && words)
 		r = sync_names(b, e);
 	pthread_mutex_lock(&b->lock);

@@ -34,29 +34,24 @@ bool follow_is_self(struct follow *f, pid_t thread)
 	return thread && atomic_load(&f->thread) == thread;
 }
 
-bool follow_took(struct follow *f, uint64_t ino)
+/* Whether it was given; then it is forgotten, if the caller takes it. */
+static bool is_given(struct follow *f, uint64_t ino, bool take)
 {
 	bool yes = false;
 
 	pthread_mutex_lock(&f->lock);
-	for (unsigned i = 0; i < FOLLOW_KEEP && !yes; i++)
-		if (f->given[i] == ino) {
+	for (unsigned i = 0; i < FOLLOW_KEEP && !yes; i++) {
+		yes = f->given[i] == ino;
+		if (yes && take)
 			f->given[i] = 0;
-			yes = true;
-		}
+	}
 	pthread_mutex_unlock(&f->lock);
 	return yes;
 }
 
-static bool is_given(struct follow *f, uint64_t ino)
+bool follow_took(struct follow *f, uint64_t ino)
 {
-	bool yes = false;
-
-	pthread_mutex_lock(&f->lock);
-	for (unsigned i = 0; i < FOLLOW_KEEP && !yes; i++)
-		yes = f->given[i] == ino;
-	pthread_mutex_unlock(&f->lock);
-	return yes;
+	return is_given(f, ino, true);
 }
 
 static void remember(struct follow *f, uint64_t ino)
@@ -110,7 +105,7 @@ static void give_next(struct follow *f, const struct node *next)
 	_cleanup_(file_freep) struct file *file = NULL;
 	struct ns_object *o = next->obj;
 
-	if (is_given(f, next->ino) || o->ops->open(o, next, &file, NULL) < 0)
+	if (is_given(f, next->ino, false) || o->ops->open(o, next, &file, NULL) < 0)
 		return;
 	/* By this thread alone, first: those that serve requests would take all processors, and recovery has work for
 	 * one. */

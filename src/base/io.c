@@ -157,11 +157,14 @@ int io_read_file(const char *path, size_t max, void **ret, size_t *ret_len, stru
 int io_sync_dir(const char *path, struct err *e)
 {
 	_cleanup_(closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r;
 
-	if (fd < 0)
-		return err_sys(e, -errno, "directory %s", path);
-	r = fault_at("fsync-dir");
+	return fd < 0 ? err_sys(e, -errno, "directory %s", path) : io_sync_dir_fd(fd, path, "fsync-dir", e);
+}
+
+int io_sync_dir_fd(int fd, const char *path, const char *point, struct err *e)
+{
+	int r = fault_at(point);
+
 	if (r < 0)
 		return err_sys(e, r, "fsync of directory %s", path);
 	fault_note_path(FAULT_SYNC_DIR, path, NULL);

@@ -34,6 +34,8 @@ int io_read_file(const char *path, size_t max, void **ret, size_t *ret_len, stru
 /* mkdir -p; existing directories are fine. New ones are durable: their parents are synced. */
 int io_mkdirs(const char *path, mode_t mode, struct err *e);
 int io_sync_dir(const char *path, struct err *e);
+/* The same of one that is open; point is its fault point. */
+int io_sync_dir_fd(int fd, const char *path, const char *point, struct err *e);
 /* unlink(2): 0 or -errno. */
 int io_unlink(const char *path);
 

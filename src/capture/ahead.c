@@ -77,17 +77,25 @@ static int write_out(void *arg, const void *p, size_t n, struct err *e)
 	return newfile_write(arg, p, n, e);
 }
 
-static void unpack(const struct ahead *a, struct store *s, const char *cluster, const char *name)
+int ahead_unpack(struct store *s, const char *cluster, const char *name, const char *dir, struct newfile *ret,
+	struct err *e)
+{
+	int r = newfile_open(dir, 0600, ret, e);
+
+	return r ? r : wal_copy(s, cluster, name, write_out, ret, e);
+}
+
+static void prepare(const struct ahead *a, struct store *s, const char *cluster, const char *name)
 {
 	_cleanup_(newfile_close) struct newfile to = NEWFILE_NONE;
 	char as[NAME_LEN];
 	struct wal_info info;
 
-	if (wal_stat(s, cluster, name, &info, NULL) < 0 || newfile_open(a->dir, 0600, &to, NULL) < 0)
+	if (wal_stat(s, cluster, name, &info, NULL) < 0 ||
+		ahead_unpack(s, cluster, name, a->dir, &to, NULL) < 0)
 		return;
 	name_of(&info.digest, as);
-	if (wal_copy(s, cluster, name, write_out, &to, NULL) >= 0)
-		newfile_link(&to, as, NULL);
+	newfile_link(&to, as, NULL);
 }
 
 void ahead_start(const struct ahead *a, struct store *s, const char *cluster, const char *name)
@@ -102,6 +110,6 @@ void ahead_start(const struct ahead *a, struct store *s, const char *cluster, co
 	for (int fd = 0; fd <= 2; fd++)
 		if (null < 0 || dup2(null, fd) < 0)
 			close(fd);
-	unpack(a, s, cluster, name);
+	prepare(a, s, cluster, name);
 	_exit(0);
 }

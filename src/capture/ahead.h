@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "src/base/err.h"
+#include "src/base/io.h"
 #include "store/digest.h"
 #include "store/store.h"
 
@@ -24,6 +25,11 @@ void ahead_leave(struct ahead *a); /* fine on AHEAD_NONE and twice */
 
 /* Renames to dest what was unpacked with this content, if there is such a file. Every other one is removed. */
 bool ahead_take(const struct ahead *a, const struct digest *content, const char *dest);
+
+/* Unpacks a file of the archive into a new one in dir that has no name yet, nor is it synced: what recovery replays it has in
+ * the repository, and what it keeps it syncs itself. Returns wal_copy's errors; newfile_close releases *ret in any case. */
+int ahead_unpack(struct store *s, const char *cluster, const char *name, const char *dir, struct newfile *ret,
+	struct err *e);
 
 /* Starts a process that unpacks this file of the archive. For a program that is about to end: it has one thread, and does not
  * wait for the process. */

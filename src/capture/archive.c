@@ -183,11 +183,6 @@ int capture_archive_push(struct store *s, const char *cluster, const char *path,
 
 /* ---- out ---- */
 
-static int write_out(void *arg, const void *p, size_t n, struct err *e)
-{
-	return newfile_write(arg, p, n, e);
-}
-
 /* The name of the segment i after this one; false: this is no segment. */
 static bool segment_after(const char *name, uint64_t size, unsigned i, char out[WAL_NAME_TEXT])
 {
@@ -216,11 +211,8 @@ static int unpack_to(struct store *s, const char *cluster, const char *name, con
 	const char *dest_name, struct err *e)
 {
 	_cleanup_(newfile_close) struct newfile to = NEWFILE_NONE;
-	int r = newfile_open(dir, 0600, &to, e);
+	int r = ahead_unpack(s, cluster, name, dir, &to, e);
 
-	if (!r)
-		r = wal_copy(s, cluster, name, write_out, &to, e);
-	/* No sync: what recovery replays it has in the repository, and what it keeps it syncs itself. */
 	return r ? r : newfile_rename(&to, dest_name, e);
 }
 

@@ -58,11 +58,12 @@ static int remove_others(const struct instance_wal *w, const char *path, int dir
 		struct segno segment;
 		struct tli tli;
 
-		if (wal_name_looks(de->d_name, n) &&
-			wal_name_parse(de->d_name, n, w->segment_size, &tli, &segment) && tli.v == w->tli.v &&
+		if (!wal_name_looks(de->d_name, n))
+			continue;
+		if (wal_name_parse(de->d_name, n, w->segment_size, &tli, &segment) && tli.v == w->tli.v &&
 			segment.v <= last_segment(w).v)
 			continue;
-		if (wal_name_looks(de->d_name, n) && unlinkat(dir, de->d_name, 0) < 0 && errno != ENOENT)
+		if (unlinkat(dir, de->d_name, 0) < 0 && errno != ENOENT)
 			r = err_sys(e, -errno, "removing %s/%s", path, de->d_name);
 	}
 	closedir(d);

@@ -85,6 +85,14 @@ static int recovery_settings(const struct branch_server *s, const char *command,
 	return pit_settings(&at, command, action, ret, e);
 }
 
+/* Settings to the end of postgresql.auto.conf, where the last ones win. */
+static int append_settings(const char *data, const struct instance_owner *o, struct buf *text, struct err *e)
+{
+	buf_put_u8(text, '\0');
+	return text->bad ? err_sys(e, -ENOMEM, "%s", data)
+			 : instance_data_append(data, o, (const char *)text->data, e);
+}
+
 /* The recovery's part of postgresql.auto.conf, and the file that asks for it. */
 static int put_recovery(
 	const struct branch_server *s, const char *data, const struct instance_owner *o, struct err *e)
@@ -105,9 +113,7 @@ static int put_recovery(
 	/* One that is resumed goes on to where it was going, if it has not been there. */
 	if (s->resume) {
 		pit_put_setting(&b, "restore_command", command);
-		buf_put_u8(&b, '\0');
-		return b.bad ? err_sys(e, -ENOMEM, "%s", data)
-			     : instance_data_append(data, o, (const char *)b.data, e);
+		return append_settings(data, o, &b, e);
 	}
 	r = recovery_settings(s, command, &text, e);
 	r = r ? r : instance_data_append(data, o, text, e);
@@ -124,9 +130,7 @@ static int put_inward(const char *data, const struct instance_owner *o, struct e
 	if (r < 0)
 		return r;
 	instance_settings_inward(d.control.pg_major, &b);
-	buf_put_u8(&b, '\0');
-	return b.bad ? err_sys(e, -ENOMEM, "%s", data)
-		     : instance_data_append(data, o, (const char *)b.data, e);
+	return append_settings(data, o, &b, e);
 }
 
 static int own_server_dir(const char *dir, const struct instance_owner *o, struct err *e)
@@ -219,17 +223,6 @@ static int make_settings(struct branch_server *s, const char *data, const struct
 	return instance_settings(&f, ret, e);
 }
 
-static int append_settings(const char *data, const struct instance_owner *o,
-	const struct instance_settings *settings, struct err *e)
-{
-	_cleanup_(buf_free) struct buf b = {0};
-
-	instance_settings_text(settings, &b);
-	buf_put_u8(&b, '\0');
-	return b.bad ? err_sys(e, -ENOMEM, "%s", data)
-		     : instance_data_append(data, o, (const char *)b.data, e);
-}
-
 /* ---- running ---- */
 
 /* Rules for where it may write, or -1 where the kernel has none: then only its settings hold it. WAL of the archive it must be
@@ -258,12 +251,16 @@ static int launch(struct branch_server *s, const char *data, const struct instan
 	struct err *e)
 {
 	_cleanup_(instance_settings_release) struct instance_settings settings = {0};
+	_cleanup_(buf_free) struct buf text = {0};
 	_cleanup_(closep) int rules = -1;
 	struct instance_process p;
 	char **argv;
 	int r = make_settings(s, data, o, &settings, e);
 
-	r = r ? r : append_settings(data, o, &settings, e);
+	if (r < 0)
+		return r;
+	instance_settings_text(&settings, &text);
+	r = append_settings(data, o, &text, e);
 	if (r < 0)
 		return r;
 	rules = rules_for(s, e);

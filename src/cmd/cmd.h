@@ -46,6 +46,7 @@ enum cmd_option_type {
 	OPTION_COUNT,	 /* target: uint64_t *, a plain decimal number */
 	OPTION_THREADS,	 /* target: unsigned *, 1 to 1024; rows are CMD_THREADS_OPTION */
 	OPTION_TIMEOUT,	 /* target: unsigned *, 1 to 86400 seconds */
+	OPTION_KIND,	 /* target: enum snapshot_kind *, "base", "dump" or "globals" */
 	OPTION_LIST,	 /* target: struct cmd_list *, each one given is added */
 };
 

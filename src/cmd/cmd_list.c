@@ -105,9 +105,9 @@ static int list(struct cmd_context *c, struct store *s, enum snapshot_kind kind,
 
 int cmd_list(struct cmd_context *c, int argc, char **argv)
 {
-	const char *kind_text = NULL;
+	enum snapshot_kind kind = 0;
 	const struct cmd_option options[] = {
-		{"kind", 'k', "KIND", OPTION_TEXT, &kind_text, "only base, dump or globals"},
+		{"kind", 'k', "KIND", OPTION_KIND, &kind, "only base, dump or globals"},
 		{0},
 	};
 	const struct cmd_usage usage = {
@@ -122,14 +122,10 @@ int cmd_list(struct cmd_context *c, int argc, char **argv)
 	};
 	_cleanup_(store_freep) struct store *s = NULL;
 	struct err e = {0};
-	enum snapshot_kind kind;
 	int status;
 
 	if (!cmd_parse(c, &usage, argc, argv))
 		return c->status;
-	kind = kind_text ? snapshot_kind_of(kind_text) : 0;
-	if (kind_text && !kind)
-		return cmd_usage_error(c, &usage, "--kind: there is no kind \"%s\"", kind_text);
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;

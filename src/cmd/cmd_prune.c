@@ -293,7 +293,7 @@ int cmd_prune(struct cmd_context *c, int argc, char **argv)
 {
 	_cleanup_(retention_sets_release) struct retention_sets given = {0};
 	_cleanup_(cmd_list_free) struct cmd_list tags = {0};
-	const char *values[RULES] = {0}, *kind = NULL;
+	const char *values[RULES] = {0};
 	struct retention_options ro = {0};
 	struct prune_options o = {0};
 	uint64_t grace = 0;
@@ -311,7 +311,7 @@ int cmd_prune(struct cmd_context *c, int argc, char **argv)
 		{"wal-days", 0, "N", OPTION_TEXT, &values[RULE_WAL_DAYS],
 			"keeps the WAL from the newest backup on that is N days old\n"
 			"(default: from the oldest on that is kept)"},
-		{"kind", 'k', "KIND", OPTION_TEXT, &kind, "drops only base, dump or globals"},
+		{"kind", 'k', "KIND", OPTION_KIND, &ro.kind, "drops only base, dump or globals"},
 		{"dry-run", 'n', NULL, OPTION_FLAG, &o.dry_run,
 			"removes nothing; prints each decision with its reason, and what would be freed"},
 		{"grace", 0, "TIME", OPTION_DURATION, &grace,
@@ -337,16 +337,13 @@ int cmd_prune(struct cmd_context *c, int argc, char **argv)
 
 	if (!cmd_parse(c, &usage, argc, argv))
 		return c->status;
-	ro.kind = kind ? snapshot_kind_of(kind) : 0;
-	if (kind && !ro.kind)
-		return cmd_usage_error(c, &usage, "--kind: there is no kind \"%s\"", kind);
 	if (rules_of_options(values, &tags, &given, &e) < 0)
 		return cmd_usage_error(c, &usage, "--%s", e.text);
 	if (grace > UINT32_MAX)
 		return cmd_usage_error(c, &usage, "--grace: that is too long");
 	if (values[RULE_WAL_DAYS] && ro.kind && ro.kind != SNAPSHOT_BASE)
-		return cmd_usage_error(
-			c, &usage, "--wal-days goes with base backups, not with --kind %s", kind);
+		return cmd_usage_error(c, &usage, "--wal-days goes with base backups, not with --kind %s",
+			snapshot_kind_name(ro.kind));
 	ro.sets = given.n ? &given : &c->retention;
 	ro.cluster = c->cluster_given ? c->cluster : NULL;
 	if (!has_rules(&ro))

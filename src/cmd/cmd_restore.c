@@ -111,13 +111,12 @@ static int restore(struct cmd_context *c, const struct cmd_usage *u, struct wish
 int cmd_restore(struct cmd_context *c, int argc, char **argv)
 {
 	struct cmd_list map_texts = {0};
-	const char *kind_text = NULL;
 	struct meter meter = {0};
 	struct wish w = {.o = {.owners = c->env.root, .meter = &meter}};
 	const struct cmd_option options[] = {
 		{"database", 0, "NAME", OPTION_TEXT, &w.database,
 			"a dump of this database; \"latest\" is its newest"},
-		{"kind", 'k', "KIND", OPTION_TEXT, &kind_text,
+		{"kind", 'k', "KIND", OPTION_KIND, &w.kind,
 			"base, dump or globals (default for \"latest\": base)"},
 		{"map", 'm', "OID=DIR", OPTION_LIST, &map_texts,
 			"where a tablespace goes (default: DIR.tablespaces/OID);\nmay be given several "
@@ -154,10 +153,7 @@ int cmd_restore(struct cmd_context *c, int argc, char **argv)
 		cmd_list_free(&map_texts);
 		return c->status;
 	}
-	w.kind = kind_text ? snapshot_kind_of(kind_text) : 0;
 	status = parse_maps(c, &usage, &map_texts, &maps);
-	if (status == CMD_OK && kind_text && !w.kind)
-		status = cmd_usage_error(c, &usage, "--kind: there is no kind \"%s\"", kind_text);
 	if (status == CMD_OK && w.database && w.kind && w.kind != SNAPSHOT_DUMP)
 		status = cmd_usage_error(c, &usage, "--database is for dumps");
 	if (status == CMD_OK) {

@@ -109,9 +109,9 @@ static int choose(struct store *s, const struct cmd_context *c, enum snapshot_ki
 
 int cmd_show(struct cmd_context *c, int argc, char **argv)
 {
-	const char *kind_text = NULL;
+	enum snapshot_kind kind = 0;
 	const struct cmd_option options[] = {
-		{"kind", 'k', "KIND", OPTION_TEXT, &kind_text, "the one of this kind: base, dump or globals"},
+		{"kind", 'k', "KIND", OPTION_KIND, &kind, "the one of this kind: base, dump or globals"},
 		{0},
 	};
 	const struct cmd_usage usage = {
@@ -126,15 +126,11 @@ int cmd_show(struct cmd_context *c, int argc, char **argv)
 	};
 	_cleanup_(store_freep) struct store *s = NULL;
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
-	enum snapshot_kind kind;
 	struct err e = {0};
 	int status;
 
 	if (!cmd_parse(c, &usage, argc, argv))
 		return c->status;
-	kind = kind_text ? snapshot_kind_of(kind_text) : 0;
-	if (kind_text && !kind)
-		return cmd_usage_error(c, &usage, "--kind: there is no kind \"%s\"", kind_text);
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;

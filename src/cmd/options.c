@@ -100,6 +100,12 @@ static int parse_bounded(const char *text, unsigned most, unsigned *ret, struct 
 	return 0;
 }
 
+static int parse_kind(const char *text, enum snapshot_kind *ret, struct err *e)
+{
+	*ret = snapshot_kind_of(text);
+	return *ret ? 0 : err_set(e, -EINVAL, "there is no kind \"%s\"", text);
+}
+
 static int list_add(struct cmd_list *l, const char *value)
 {
 	const char **v = realloc(l->v, (l->n + 1) * sizeof(*v));
@@ -137,6 +143,8 @@ static int store_value(const struct cmd_option *o, const char *value, struct err
 		return parse_bounded(value, 1024, o->target, e);
 	case OPTION_TIMEOUT:
 		return parse_bounded(value, 86400, o->target, e);
+	case OPTION_KIND:
+		return parse_kind(value, o->target, e);
 	case OPTION_LIST:
 		if (list_add(o->target, value) < 0)
 			return err_sys(e, -ENOMEM, "--%s", o->name);

@@ -194,6 +194,17 @@ pg_sql() {
 	PGOPTIONS="-c client_min_messages=warning" pg_run "$dir" psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"
 }
 
+# pg_archived DIR [SEGMENT]: waits until the server has archived this segment; by default all WAL that there is so far.
+pg_archived() {
+	local i last=${2:-}
+	[ -n "$last" ] || last=$(pg_sql "$1" -c 'SELECT pg_walfile_name(pg_switch_wal())')
+	for ((i = 0; i < 600; i++)); do
+		[ "$(pg_sql "$1" -c "SELECT last_archived_wal >= '$last' FROM pg_stat_archiver")" != t ] || return 0
+		sleep 0.1
+	done
+	fail "$last was not archived"
+}
+
 # ---- mounts ----------------------------------------------------------------------------------------------------
 
 # mount_start REPO MNT [OPTION…]: mounts with pgstrata; options as for its mount verb, e.g. -o cache=64M.

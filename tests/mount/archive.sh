@@ -25,11 +25,7 @@ for n in 1 2 3 4 5; do
 	pg_sql "$DATA" -c "INSERT INTO t VALUES ($n)" -c 'SELECT pg_switch_wal()' >/dev/null
 done
 pg_sql "$DATA" -c "SELECT pg_create_restore_point('before')" -c 'DROP TABLE t' -c 'SELECT pg_switch_wal()' >/dev/null
-last=$(pg_sql "$DATA" -c "SELECT pg_walfile_name(pg_switch_wal())")
-for ((i = 0; i < 300; i++)); do
-	[ "$(pg_sql "$DATA" -c "SELECT last_archived_wal >= '$last' FROM pg_stat_archiver")" != t ] || break
-	sleep 0.1
-done
+pg_archived "$DATA"
 assert_eq "$(pg_sql "$DATA" -c 'SELECT failed_count FROM pg_stat_archiver')" 0 'failed archive commands'
 first=$(basename "$(find "$REPO/wal" -type f -name '000000010000000000000002' | sed -n 1p)")
 assert_eq "$first" 000000010000000000000002 'a segment in the repository'

@@ -39,17 +39,6 @@ rows() {
 }
 ask() { pg_sql "$DATA" -c "$1"; }
 
-# archived_all: until all WAL that there is so far is archived.
-archived_all() {
-	local last i
-	last=$(ask 'SELECT pg_walfile_name(pg_switch_wal())')
-	for ((i = 0; i < 300; i++)); do
-		[ "$(ask "SELECT last_archived_wal >= '$last' FROM pg_stat_archiver")" != t ] || return 0
-		sleep 0.1
-	done
-	fail "segment $last was not archived"
-}
-
 rows 1 100
 sleep 0.02
 time_100=$(ask "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24-MI-SS.USZ')")
@@ -66,7 +55,7 @@ before_drop=$(ask "SELECT to_char(clock_timestamp() AT TIME ZONE 'Asia/Kolkata',
 sleep 0.02
 ask 'DROP TABLE t'
 ask 'CREATE TABLE later (n int)'
-archived_all
+pg_archived "$DATA"
 pg_stop "$DATA"
 
 # ---- what is shown -----------------------------------------------------------------------------------------------------
@@ -169,7 +158,7 @@ started "$DATA" archive_mode=on \
 	"archive_command=$PGSTRATA archive-push -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %p"
 assert_eq "$(ask "$rows")" '180|180|180' 'at the restore point'
 rows 1001 1010
-archived_all
+pg_archived "$DATA"
 pg_stop "$DATA"
 sleep 1.1
 recovered latest "$rows" '190|1010|190'

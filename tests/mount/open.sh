@@ -79,11 +79,7 @@ pg_sql "$DATA" -c 'INSERT INTO orders VALUES (1002)' -c "SELECT pg_create_restor
 moment=$(pg_sql "$DATA" -c 'SELECT clock_timestamp()')
 # Another commit first: one that stops right before the DROP would find the table locked by it.
 pg_sql "$DATA" -c 'CREATE TABLE other (n int)' -c 'DROP TABLE orders'
-last=$(pg_sql "$DATA" -c 'SELECT pg_walfile_name(pg_switch_wal())')
-for ((i = 0; i < 600; i++)); do
-	[ "$(pg_sql "$DATA" -c "SELECT last_archived_wal >= '$last' FROM pg_stat_archiver")" != t ] || break
-	sleep 0.05
-done
+pg_archived "$DATA"
 
 # ---- moments ------------------------------------------------------------------------------------------------------------
 
@@ -267,11 +263,7 @@ nothing_left 'a server that ends'
 install -d -o postgres "$SCRATCH/space"
 pg_sql "$DATA" -c "CREATE TABLESPACE space LOCATION '$SCRATCH/space'" -c 'CREATE TABLE kept TABLESPACE space AS SELECT 1 AS n' \
 	-c "SELECT pg_create_restore_point('space')" -c 'CHECKPOINT' >/dev/null
-last=$(pg_sql "$DATA" -c 'SELECT pg_walfile_name(pg_switch_wal())')
-for ((i = 0; i < 600; i++)); do
-	[ "$(pg_sql "$DATA" -c "SELECT last_archived_wal >= '$last' FROM pg_stat_archiver")" != t ] || break
-	sleep 0.05
-done
+pg_archived "$DATA"
 find "$SCRATCH/space" | sort >"$SCRATCH/was"
 "$PGSTRATA" open -q -t name-space -e 'psql -XAtc "SELECT n FROM kept"' >"$SCRATCH/got" 2>&1 || true
 find "$SCRATCH/space" | sort >"$SCRATCH/is"

@@ -46,17 +46,6 @@ nothing_left() {
 	assert_eq "$(find "$SCRATCH" -path '*-branches/*/main/*' 2>/dev/null)" '' "files after $1"
 }
 
-# archived: all WAL so far is in the repository.
-archived() {
-	local last i
-	last=$(pg_sql "$DATA" -c 'SELECT pg_walfile_name(pg_switch_wal())')
-	for ((i = 0; i < 600; i++)); do
-		[ "$(pg_sql "$DATA" -c "SELECT last_archived_wal >= '$last' FROM pg_stat_archiver")" != t ] || return 0
-		sleep 0.05
-	done
-	fail "$last is not archived"
-}
-
 archive=(archive_mode=on "archive_command=$PGSTRATA archive-push -r $PGSTRATA_REPO --cache-dir $PGSTRATA_CACHE_DIR %p")
 pg_init "$DATA"
 pg_start "$DATA" "${archive[@]}"
@@ -72,7 +61,7 @@ pg_start "$DATA" "${archive[@]}" max_connections=150 max_worker_processes=12 max
 	max_locks_per_transaction=80
 pg_sql "$DATA" -c 'INSERT INTO t VALUES (2)' -c 'BEGIN; INSERT INTO t VALUES (3)' -c "PREPARE TRANSACTION 'open'" \
 	-c "SELECT pg_create_restore_point('raised')" -c 'INSERT INTO t VALUES (4)' >/dev/null
-archived
+pg_archived "$DATA"
 pg_stop "$DATA"
 query='SELECT sum(n), (SELECT count(*) FROM pg_prepared_xacts), pg_is_in_recovery() FROM t'
 assert_eq "$(by root "$PGSTRATA" open -q -t name-raised -e "psql -XAtc '$query'")" '3|1|f' 'what is there with raised settings'

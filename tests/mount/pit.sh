@@ -32,21 +32,11 @@ import json, sys
 print(eval(sys.argv[1], {"c": json.load(sys.stdin)["clusters"][0]}))' "$1"
 }
 
-archived() {
-	local i last
-	last=$(pg_sql "$DATA" -c 'SELECT pg_walfile_name(pg_switch_wal())')
-	for ((i = 0; i < 300; i++)); do
-		[ "$(pg_sql "$DATA" -c "SELECT last_archived_wal >= '$last' FROM pg_stat_archiver")" != t ] || return 0
-		sleep 0.1
-	done
-	fail "$last was not archived"
-}
-
 pg_init "$DATA"
 pg_start "$DATA" archive_mode=on track_commit_timestamp=on max_prepared_transactions=5 \
 	"archive_command=$PGSTRATA archive-push -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %p"
 pg_sql "$DATA" -c 'CREATE TABLE t (n int PRIMARY KEY, xid xid8)'
-archived
+pg_archived "$DATA"
 assert_fails 1 '' "$PGSTRATA" status -r "$REPO"
 assert_eq "$(status_of 'c["problems"]')" "['There is no base backup.']" 'problems without a backup'
 unreachable latest 'has no base backup'
@@ -64,7 +54,7 @@ for n in 1 2 3 4 5 6; do
 	pg_sql "$DATA" -F ' ' -c "SELECT n, xid, to_char(pg_xact_commit_timestamp(xid::xid) AT TIME ZONE 'UTC',
 		'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), pg_current_wal_insert_lsn() FROM t WHERE n = $n" >>"$SCRATCH/commits"
 	pg_sql "$DATA" -c "SELECT pg_create_restore_point('after $n')" >/dev/null
-	[ $((n % 2)) = 1 ] || archived
+	[ $((n % 2)) = 1 ] || pg_archived "$DATA"
 done
 pg_sql "$DATA" -c "SELECT pg_create_restore_point('it''s \"q\" \\ %p')" >/dev/null
 pg_sql "$DATA" -c 'BEGIN' -c 'INSERT INTO t VALUES (100, pg_current_xact_id())' \
@@ -74,8 +64,8 @@ pg_sql "$DATA" -c 'BEGIN' -c 'INSERT INTO t VALUES (200, pg_current_xact_id())' 
 pg_sql "$DATA" -c 'INSERT INTO t VALUES (201, pg_current_xact_id())'
 pg_sql "$DATA" -c "COMMIT PREPARED 'p'"
 pg_sql "$DATA" -c 'INSERT INTO t VALUES (202, pg_current_xact_id())'
-archived
-archived
+pg_archived "$DATA"
+pg_archived "$DATA"
 
 while read -r n xid when lsn; do
 	# By transaction: the very record, at the server's time.
@@ -161,7 +151,7 @@ pg_sql "$SCRATCH/copy" -c "INSERT INTO t VALUES (33, pg_current_xact_id())"
 xid2=$(pg_sql "$SCRATCH/copy" -c 'SELECT xid FROM t WHERE n = 33')
 main=$DATA
 DATA=$SCRATCH/copy
-archived
+pg_archived "$DATA"
 DATA=$main
 assert_eq "$(target latest timeline)" 2 'timeline of latest'
 assert_eq "$(target latest last_xid)" "$xid2" 'last commit of timeline 2'

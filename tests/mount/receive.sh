@@ -185,10 +185,7 @@ wait_until 10 caught_up "$DATA"
 assert_ok receiver_end TERM
 last=$(pg_sql "$DATA" -c 'SELECT pg_walfile_name(pg_switch_wal())')
 receive_all "$DATA"
-archived() {
-	[ "$(pg_sql "$DATA" -c "SELECT last_archived_wal >= '$last' FROM pg_stat_archiver")" = t ]
-}
-wait_until 20 archived
+pg_archived "$DATA" "$last"
 assert_eq "$(pg_sql "$DATA" -c 'SELECT failed_count FROM pg_stat_archiver')" 0 'failed archive commands'
 assert_archive 00000001 "$DATA"
 assert_match "$(cat "$SCRATCH/log")" 'trying again' 'what was said of the restart'

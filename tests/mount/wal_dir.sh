@@ -16,16 +16,6 @@ mkdir "$MNT"
 chown -R postgres: "$REPO"
 install -d -o postgres "$PGSTRATA_CACHE_DIR"
 
-# archived SEGMENT: waits until the server has archived it.
-archived() {
-	local i
-	for ((i = 0; i < 300; i++)); do
-		[ "$(pg_sql "$DATA" -c "SELECT last_archived_wal >= '$1' FROM pg_stat_archiver")" != t ] || return 0
-		sleep 0.1
-	done
-	fail "segment $1 was not archived"
-}
-
 pg_init "$DATA"
 pg_start "$DATA" archive_mode=on \
 	"archive_command=$PGSTRATA archive-push -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %p"
@@ -36,7 +26,7 @@ pg_run "$DATA" pg_basebackup -D "$SCRATCH/b/base" -c fast -X none
 for n in 1 2 3 4 5; do
 	last=$(pg_sql "$DATA" -c "INSERT INTO t VALUES ($n)" -c 'SELECT pg_walfile_name(pg_switch_wal())')
 done
-archived "$last"
+pg_archived "$DATA" "$last"
 
 # Whose files they are is known with the first backup.
 assert_eq "$(stat -c %U "$WAL/$last")" root 'owner without a backup'

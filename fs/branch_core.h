@@ -18,8 +18,8 @@ struct branch_open {
 	uint64_t number;
 	unsigned refs;	       /* guarded by b->lock */
 	pthread_rwlock_t lock; /* rank: above b->lock; held for writing by who changes bytes or the size */
-	pthread_mutex_t
-		once; /* rank: leaf but for `lower` being opened; guards fd and lower(_size) being set */
+	/* Rank: leaf but for `lower` being opened; guards fd and lower(_size) being set. */
+	pthread_mutex_t once;
 	pthread_mutex_t sync; /* rank: above lock: one fsync at a time */
 	int fd;		      /* files/<number>, or -1 */
 	void *lower;	      /* NULL: not open */
@@ -48,8 +48,8 @@ struct branch {
 	int files;	  /* the same, opened */
 	struct branch_log *log;
 
-	pthread_mutex_t
-		lock; /* rank: above the log's; guards all below; not held over I/O but appending to the log */
+	/* Rank: above the log's; guards all below; not held over I/O but appending to the log. */
+	pthread_mutex_t lock;
 	struct branch_table table;
 	struct branch_open *opens[OPEN_BUCKETS];
 	unsigned idle;	   /* opens without refs */

@@ -17,8 +17,8 @@ struct handles;
 struct handle_options {
 	unsigned threads;   /* that read ahead; 0: all processors */
 	size_t cache_bytes; /* where it goes: readahead stays well below; 0: the store's default */
-	const char
-		*mountpoint; /* through which files are given to the kernel (fs/follow.h); NULL: none are */
+	/* Through which files are given to the kernel (fs/follow.h); NULL: none are. */
+	const char *mountpoint;
 };
 
 int handles_new(const struct handle_options *o, struct handles **ret); /* -ENOMEM, -EAGAIN */

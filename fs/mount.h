@@ -15,8 +15,8 @@ struct mount_options {
 	bool have_uid, have_gid;
 	uint32_t uid, gid;  /* whom all files belong to */
 	size_t cache_bytes; /* what the store was opened with; bounds readahead. 0: its default */
-	const char *
-		scratch; /* branches can be written, in this directory, which need not exist; NULL: no branches */
+	/* Branches can be written, in this directory, which need not exist; NULL: no branches. */
+	const char *scratch;
 	uint64_t max_bytes; /* that a branch may write at most; 0: what it says itself */
 	unsigned threads;   /* that serve requests; 0: by the processors */
 	bool debug;	    /* libfuse prints every request to standard error */

@@ -42,6 +42,6 @@ struct node {
 			uint64_t entries, descendants;
 		}; /* directories */
 	};
-	struct digest
-		digest; /* a file's map or a directory's root node; unused where the provider has its own */
+	/* A file's map or a directory's root node; unused where the provider has its own. */
+	struct digest digest;
 };

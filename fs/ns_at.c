@@ -57,8 +57,8 @@ struct ns_at {
 	struct pit *pit;
 	struct listing listed;
 
-	pthread_mutex_t
-		lock; /* rank: above the inode table's; guards all below; not held while something is resolved */
+	/* Rank: above the inode table's; guards all below; not held while something is resolved. */
+	pthread_mutex_t lock;
 	struct point *points;
 	size_t n;
 };

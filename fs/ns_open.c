@@ -40,9 +40,8 @@ struct ns_open {
 	struct tstamp born;
 	struct listing listed;
 
-	pthread_mutex_t
-		lock; /* rank: above those of a branch and the inode table; guards all below; held while a
-			       * branch is opened or removed */
+	/* Rank: above those of a branch and the inode table; guards all below; held while a branch is opened or removed. */
+	pthread_mutex_t lock;
 	struct opened *v;
 	size_t n;
 };

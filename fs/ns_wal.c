@@ -82,19 +82,17 @@ struct ns_wal {
 	uint64_t ino, parent;
 	uint32_t position;
 
-	pthread_mutex_t
-		lock; /* rank: above the inode table's; guards the groups and others; what they point to stays
-			       * as it is until the end */
+	/* Rank: above the inode table's; guards the groups and others; what they point to stays as it is until the end. */
+	pthread_mutex_t lock;
 	struct names groups, others;
 
-	pthread_mutex_t
-		pages_lock; /* rank: above lock; guards the pages; held while a group is listed, so that one
-				     * thread asks the backend and others wait for it */
+	/* Rank: above lock; guards the pages; held while a group is listed, so that one thread asks the backend and others wait for it. */
+	pthread_mutex_t pages_lock;
 	struct page pages[PAGES];
 	uint64_t uses;
 
-	pthread_mutex_t
-		facts_lock; /* rank: above the log; guards all below; held while the backend is asked */
+	/* Rank: above the log; guards all below; held while the backend is asked. */
+	pthread_mutex_t facts_lock;
 	uint64_t newest_asked, owner_asked; /* clock_mono_ns, 0: never */
 	struct tstamp newest;
 	bool owned; /* uid, gid and mode are those of a backup */

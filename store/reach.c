@@ -30,8 +30,8 @@ struct reach {
 	struct store *s;
 	const volatile sig_atomic_t *stop;
 	uint8_t *bits; /* a record of the index each: it is needed */
-	uint8_t *
-		walked; /* and what it leads to is marked: nodes of trees and maps. A chunk may have a node's bytes. */
+	/* And what it leads to is marked: nodes of trees and maps. A chunk may have a node's bytes. */
+	uint8_t *walked;
 	uint64_t n_bits;
 	struct tally *packs;
 	uint32_t n_packs;

@@ -44,8 +44,8 @@ struct repair {
 	struct repair_report *report;
 	/* Of the round under way. */
 	struct names damaged;
-	struct names
-		orphaned; /* sound, but for deltas whose bases cannot be had: which may be about to come back */
+	/* Sound, but for deltas whose bases cannot be had: which may be about to come back. */
+	struct names orphaned;
 	struct digestset known; /* of missing */
 	struct missing *missing;
 	size_t n_missing, cap_missing;

@@ -16,9 +16,9 @@ struct store;
 /* What `init` fixes for good. Zero is the default. */
 struct store_settings {
 	uint32_t chunk_size; /* bytes of a fixed chunk, a power of two from 8 KiB to 1 MiB; default 64 KiB */
-	uint32_t
-		delta_chain; /* longest chain of deltas (see chunker.h); default 4, UINT32_MAX for no deltas */
-	int level;	     /* zstd level 1 to 19; default 3 */
+	/* Longest chain of deltas (see chunker.h); default 4, UINT32_MAX for no deltas. */
+	uint32_t delta_chain;
+	int level; /* zstd level 1 to 19; default 3 */
 };
 
 /* How this process opens it. Zero is the default. */

@@ -15,8 +15,8 @@
 
 /* Zero is the default. */
 struct backup_options {
-	struct replication_options
-		server;		  /* whom to connect to, when to stop, where the server's notices go */
+	/* Whom to connect to, when to stop, where the server's notices go. */
+	struct replication_options server;
 	const char *label;	  /* default: "pgstrata" */
 	bool spread;		  /* start with a checkpoint at the server's usual pace, not at once */
 	uint32_t max_rate_kib;	  /* KiB a second at most; 0: no limit */

@@ -16,8 +16,8 @@ struct dump_process {
 	int fd; /* to read from; -1: closed */
 	int status;
 	bool reaped;
-	pthread_mutex_t
-		lock; /* rank: leaf; guards reaped, so that no other process of that number is ended */
+	/* Rank: leaf; guards reaped, so that no other process of that number is ended. */
+	pthread_mutex_t lock;
 };
 
 /* password: "PGPASSWORD=…" for its environment, or NULL. ret must stay where it is until it is released. */

@@ -22,14 +22,14 @@ struct import_dump_options {
 	struct tstamp time;   /* of the dump; sec 0: what the dump says, else its file's time */
 	struct meter *meter;
 	struct log *log;
-	uint64_t
-		system; /* identifier of the system that the dump is of, which the cluster is bound to; 0: not known */
+	/* Identifier of the system that the dump is of, which the cluster is bound to; 0: not known. */
+	uint64_t system;
 	const volatile sig_atomic_t *stop; /* set: -EINTR, and nothing is published. May be NULL */
 	/* Called when all was read and before anything is published; not 0: nothing is, and that is returned. NULL: none. */
 	int (*confirm)(void *arg, struct err *e);
 	void *arg;
-	const struct dump_others
-		*others; /* of a pipe in custom format: who gives the rest of the data. NULL: nobody */
+	/* Of a pipe in custom format: who gives the rest of the data. NULL: nobody. */
+	const struct dump_others *others;
 };
 
 /* Imports what lies at path: a custom, tar or plain dump, perhaps compressed with gzip, lz4 or zstd, or a directory. What it

@@ -122,8 +122,8 @@ int instance_socket_dir(const char *dir, unsigned port, const struct instance_ow
 
 struct instance_process {
 	pid_t pid;
-	uint64_t
-		ticks; /* when it started (field 22 of /proc/PID/stat): a number that was used again has another */
+	/* When it started (field 22 of /proc/PID/stat): a number that was used again has another. */
+	uint64_t ticks;
 };
 
 /* Starts argv as the owner, in a session of its own, its messages to the file `log`, which is emptied before (made as the owner,

@@ -36,8 +36,8 @@ struct manifest_check {
 	struct manifest_wal_range *wal;
 	size_t n_wal;
 	pthread_mutex_t lock; /* guards what follows; nothing else is locked under it */
-	struct sorter
-		*late; /* the files that came before the manifest: struct noted by path; NULL: none can */
+	/* The files that came before the manifest: struct noted by path; NULL: none can. */
+	struct sorter *late;
 	struct buf named;
 	uint64_t differences;
 	manifest_difference_fn *fn; /* instead of named; NULL: nobody */

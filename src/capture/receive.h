@@ -15,8 +15,8 @@
 #include "store/store.h"
 
 struct receive_options {
-	struct replication_options
-		server;	   /* its stop flag ends the receiver, its log takes what is to be told */
+	/* Its stop flag ends the receiver, its log takes what is to be told. */
+	struct replication_options server;
 	const char *slot;  /* a physical slot, made when it is missing; NULL: pgstrata_CLUSTER */
 	bool no_slot;	   /* none: the server may remove WAL before it was received */
 	unsigned flush_ms; /* what came is durable after that; 0: 1000 */

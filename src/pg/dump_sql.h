@@ -67,8 +67,8 @@ struct dump_sql {
 	size_t word_len;
 	bool begin;	/* the word before was BEGIN */
 	unsigned words; /* so far */
-	char first
-		[4]; /* first letters of the first words that could be CREATE [OR REPLACE] FUNCTION | PROCEDURE */
+	/* First letters of the first words that could be CREATE [OR REPLACE] FUNCTION | PROCEDURE. */
+	char first[4];
 	unsigned parens; /* open */
 	unsigned blocks; /* BEGIN ATOMIC and CASE that await their END */
 };

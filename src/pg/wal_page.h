@@ -34,9 +34,9 @@ struct wal_page {
 	uint16_t info;
 	struct tli tli;	 /* of the first record that starts on it */
 	struct lsn addr; /* of its first byte */
-	uint32_t
-		rem_len; /* bytes of a record from earlier pages that are still to come, this page's included */
-	size_t head;	 /* bytes of header: where data starts */
+	/* Bytes of a record from earlier pages that are still to come, this page's included. */
+	uint32_t rem_len;
+	size_t head; /* bytes of header: where data starts */
 	/* With a long header only, else 0. */
 	uint64_t system_identifier;
 	uint32_t segment_size;

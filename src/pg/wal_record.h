@@ -67,8 +67,8 @@ struct wal_block {
 
 struct wal_record {
 	struct lsn lsn; /* of its first byte */
-	struct lsn
-		end; /* where the next may start: aligned, and past a switch the next segment (EndRecPtr) */
+	/* Where the next may start: aligned, and past a switch the next segment (EndRecPtr). */
+	struct lsn end;
 	struct tli tli; /* of the page that it starts on */
 	unsigned pg_major;
 	uint32_t tot_len;

@@ -26,8 +26,8 @@ struct way {
 	struct recent *recent;
 	const struct inventory *inv;
 	const struct timeline_history *h;
-	unsigned *
-		may_make; /* so many summaries that are not noted are made, each counted down; NULL: all that are asked for */
+	/* So many summaries that are not noted are made, each counted down; NULL: all that are asked for. */
+	unsigned *may_make;
 };
 
 /* The timeline whose file of this segment recovery takes, and up to where its bytes count: the segment's end; or where

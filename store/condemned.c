@@ -38,6 +38,14 @@ int condemned_pardon(struct store *s, const struct digest *pack, struct err *e)
 	return r == -ENOENT ? 0 : r;
 }
 
+bool condemned_has(struct store *s, const struct digest *pack)
+{
+	struct object_info info;
+	char name[NAME_BYTES];
+
+	return backend_stat(s->backend, object_name(pack, name), &info, NULL) == 0;
+}
+
 struct listing {
 	condemned_fn *fn;
 	void *arg;

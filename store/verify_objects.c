@@ -11,6 +11,7 @@
 #include "src/base/clean.h"
 #include "src/base/crc32c.h"
 #include "src/base/pool.h"
+#include "store/condemned.h"
 #include "store/file.h"
 #include "store/object_head.h"
 #include "store/pack.h"
@@ -73,6 +74,16 @@ static bool is_gone(struct verify *v, const char *object)
 	struct object_info info;
 
 	return backend_stat(v->s->backend, object, &info, NULL) == -ENOENT;
+}
+
+/* The same, or will it be? A prune that is under way, or was killed, may have removed what its records need before it. In this
+ * order: the sentence goes after the pack. */
+static bool is_going(struct verify *v, const char *object)
+{
+	struct digest pack;
+
+	return (digest_parse(strrchr(object, '/') + 1, &pack) && condemned_has(v->s, &pack)) ||
+	       is_gone(v, object);
 }
 
 /* As decoder_record, into w->raw. The base may lie in a pack that came after the index was read, or was rewritten since. */
@@ -206,7 +217,7 @@ static void check_stretch(struct job *j, struct worker *w)
 			verify_fail(p->v, r, &e);
 			break;
 		}
-		if (r == BASE && is_gone(p->v, j->unit->name)) { /* and its base with it */
+		if (r == BASE && is_going(p->v, j->unit->name)) {
 			atomic_store(&j->pack->partly, true);
 			break;
 		}

@@ -341,6 +341,42 @@ START_TEST(the_condemned_are_not_relied_on)
 }
 END_TEST
 
+/* One that was killed between two packs, or is not further yet: what it left lacks its bases, and is no damage. */
+START_TEST(half_of_the_condemned)
+{
+	uint64_t rng = check_seed();
+	struct fixture f = make();
+	struct history h = {0};
+	struct fx_objects bases = {0}, sentences = {0};
+	struct verify_report v;
+	struct err e = {0};
+
+	add(&f, &h, &rng);
+	fx_ok(backend_list(f.s->backend, "packs", fx_object, &bases, &e), &e);
+	add(&f, &h, &rng);
+	drop(&f, &h, 2);
+	ck_assert_uint_gt(prune(&f, &(struct prune_options){.grace_s = 1000}).waiting, bases.n);
+	for (size_t i = 0; i < bases.n; i++)
+		fx_ok(backend_remove(f.s->backend, bases.names[i], &e), &e);
+	check(&f, &h, 2);
+	/* Without a sentence it is. */
+	fx_ok(backend_list(f.s->backend, "condemned", fx_object, &sentences, &e), &e);
+	for (size_t i = 0; i < sentences.n; i++)
+		fx_ok(backend_remove(f.s->backend, sentences.names[i], &e), &e);
+	fx_close(&f);
+	fx_open(&f);
+	fx_ok(store_verify(f.s, &(struct verify_options){0}, on_finding, NULL, &v, &e), &e);
+	ck_assert_uint_gt(v.damaged, 0);
+	prune(&f, &(struct prune_options){0});
+	check(&f, &h, 2);
+	ck_assert_uint_eq(count_objects(&f, "packs"), 0);
+	fx_objects_free(&bases);
+	fx_objects_free(&sentences);
+	history_free(&h);
+	fx_free(&f);
+}
+END_TEST
+
 START_TEST(damage_stops_it)
 {
 	uint64_t rng = check_seed();
@@ -443,6 +479,7 @@ static Suite *suite(void)
 	tcase_add_test(t, who_reads_finds_what_was_moved);
 	tcase_add_test(t, a_backup_at_work_is_waited_for);
 	tcase_add_test(t, the_condemned_are_not_relied_on);
+	tcase_add_test(t, half_of_the_condemned);
 	tcase_add_test(t, damage_stops_it);
 	tcase_add_test(t, leases);
 	tcase_add_test(t, one_at_a_time);

@@ -217,12 +217,12 @@ mount_start() {
 }
 
 # mount_stop MNT: unmounts, ours or a peer's, and waits until its daemon is gone. Nothing mounted is fine. What is
-# still in use after ten seconds is detached, so that the scratch directory can go, and that counts as a failure.
+# still in use after a minute is detached, so that the scratch directory can go, and that counts as a failure.
 mount_stop() {
 	local mnt=$1 pid i
 	mountpoint -q "$mnt" 2>/dev/null || mount_is_dead "$mnt" || return 0
 	pid=$(mount_pid "$mnt")
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		umount "$mnt" 2>/dev/null && break
 		sleep 0.1
 	done

@@ -46,7 +46,7 @@ touch "$SCRATCH/copy/recovery.signal"
 chown postgres "$SCRATCH/copy/recovery.signal"
 pg_start "$SCRATCH/copy" "recovery_target_name=before" recovery_target_action=promote archive_mode=off \
 	"restore_command=$PGSTRATA archive-get --async -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %f %p"
-for ((i = 0; i < 300; i++)); do
+for ((i = 0; i < 600; i++)); do
 	[ "$(pg_sql "$SCRATCH/copy" -c 'SELECT pg_is_in_recovery()')" != f ] || break
 	sleep 0.1
 done

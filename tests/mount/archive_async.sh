@@ -47,7 +47,7 @@ waiting() {
 # caught_up: waits until the archiver has nothing to do.
 caught_up() {
 	local i
-	for ((i = 0; i < 400; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		[ "$(waiting)" != 0 ] || return 0
 		sleep 0.1
 	done
@@ -59,7 +59,7 @@ caught_up() {
 mark=0
 says() {
 	local i
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		! tail -n "+$((mark + 1))" "$log" | grep -qE "$1" || return 0
 		sleep 0.1
 	done

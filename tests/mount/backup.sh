@@ -58,7 +58,7 @@ assert_ok test "$(field "$ID" stored_bytes)" -lt $(($(field "$ID" logical_bytes)
 
 for id in "$FIRST" "$(cat "$SCRATCH/a")" "$(cat "$SCRATCH/b")" "$ID"; do
 	dir=$MNT/main/backups/$id
-	for ((i = 0; i < 50; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		[ ! -d "$dir" ] || break
 		sleep 0.1
 	done

@@ -69,7 +69,7 @@ sender() {
 
 wait_server() {
 	local i
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		pg_sql "$SRC" -c 'SELECT 1' >/dev/null 2>&1 && return 0
 		sleep 0.1
 	done
@@ -144,7 +144,7 @@ for signal in INT TERM HUP; do
 	kill -"$signal" "$SLOW"
 	slow_fails 'interrupted: nothing was published'
 done
-for ((i = 0; i < 100; i++)); do
+for ((i = 0; i < 600; i++)); do
 	left=$(pg_sql "$SRC" -c 'SELECT count(*) FROM pg_stat_replication' -c 'SELECT count(*) FROM pg_replication_slots')
 	[ "$left" != $'0\n0' ] || break
 	sleep 0.1

@@ -56,7 +56,7 @@ done
 # What was published and not told can only be what was killed in its very last moment.
 assert_ok test "$n" -le $(($(wc -w <<<"$done_ids") + 2))
 assert_eq "$(find "$REPO" -name '*.tmp*' | wc -l)" 0 'temporary files in the repository'
-for ((i = 0; i < 100; i++)); do
+for ((i = 0; i < 600; i++)); do
 	left=$(pg_sql "$SRC" -c 'SELECT count(*) FROM pg_replication_slots')
 	[ "$left" != 0 ] || break
 	sleep 0.1

@@ -17,7 +17,7 @@ take_and_check() {
 	load_start "${3:-$dir}" "$2"
 	backup_take "$dir" -c "$name"
 	load_stop "$LOAD"
-	for ((i = 0; i < 50; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		[ ! -d "$MNT/$name/backups/$ID" ] || break
 		sleep 0.1
 	done

@@ -298,7 +298,7 @@ exec 7<"$S/data/again"
 assert_fails 1 'Device or resource busy' rmdir "$S"
 exec 7<&-
 # The kernel tells the mount of the last close when it has time.
-for ((i = 0; i < 100; i++)); do
+for ((i = 0; i < 600; i++)); do
 	rmdir "$S" 2>/dev/null && break
 	sleep 0.1
 done
@@ -317,7 +317,7 @@ sync "$B/data/copy" "$B/data/large"
 (cd "$B/data" && find . -printf '%p %m %u %g %n %s %T@ %l\n' | sort) >"$SCRATCH/tree"
 pid=$(mount_pid "$MNT")
 kill -KILL "$pid"
-for ((i = 0; i < 100; i++)); do
+for ((i = 0; i < 600; i++)); do
 	mount_is_dead "$MNT" && [ ! -d "/proc/$pid" ] && break
 	sleep 0.1
 done

@@ -15,10 +15,10 @@ id=$("$PGSTRATA" import base -q -r "$repo" "$SCRATCH/backup")
 cleanup_push mount_stop "$mnt"
 mkdir "$mnt"
 
-# gone PID [WHAT]: the process ends within ten seconds.
+# gone PID [WHAT]: the process ends within a minute.
 gone() {
 	local i
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		[ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null || return 0
 		sleep 0.1
 	done

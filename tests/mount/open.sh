@@ -106,7 +106,7 @@ assert_fails 1 'its server runs' "$PGSTRATA" open -q --resume name-before
 sql "$conn" 'DO $$BEGIN LOOP PERFORM 1; END LOOP; END$$' >/dev/null 2>&1 &
 busy=$!
 backend=
-for ((i = 0; i < 600; i++)); do
+for ((i = 0; i < 1200; i++)); do
 	backend=$(sql "$conn" "SELECT pid FROM pg_stat_activity WHERE query LIKE 'DO%'")
 	[ -z "$backend" ] || break
 	sleep 0.05
@@ -114,7 +114,7 @@ done
 sql "$conn" 'DELETE FROM orders WHERE n > 9'
 pid=$(sql "$conn" "SELECT pg_backend_pid()" >/dev/null && head -n 1 "$(field mount)/main/open/name-before/data/postmaster.pid")
 kill -KILL "$pid"
-for ((i = 0; i < 600; i++)); do
+for ((i = 0; i < 1200; i++)); do
 	[ "$(field state)" != crashed ] || break
 	sleep 0.05
 done
@@ -195,7 +195,7 @@ print(s.getsockname()[1], flush=True)
 sys.stdin.read()' <"$SCRATCH/port" >"$SCRATCH/number" &
 holder=$!
 exec 9>"$SCRATCH/port"
-for ((i = 0; i < 600; i++)); do
+for ((i = 0; i < 1200; i++)); do
 	[ ! -s "$SCRATCH/number" ] || break
 	sleep 0.05
 done
@@ -208,7 +208,7 @@ assert_fails 2 'password|authentication' "$PG_BIN/psql" -w -h 127.0.0.1 -p "$(ca
 
 # The mount dies under a running server: what is left can be closed.
 kill -KILL "$(mount_pid "$(field mount)")"
-for ((i = 0; i < 600; i++)); do
+for ((i = 0; i < 1200; i++)); do
 	[ "$(field state)" = running ] || break
 	sleep 0.05
 done
@@ -226,7 +226,7 @@ for signal in INT TERM; do
 	# A background process of a script ignores SIGINT unless it is told not to.
 	(trap - INT && exec "$PGSTRATA" open -q -n slow --bindir "$SCRATCH/bin") 2>"$SCRATCH/said" &
 	opening=$!
-	for ((i = 0; i < 600; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		! grep -qs here "$BRANCHES"/*/main/slow/server/log || break
 		sleep 0.05
 	done
@@ -239,7 +239,7 @@ done
 # A signal while the command runs ends all that it started.
 "$PGSTRATA" open -q -t name-before -n slow -e "touch $SCRATCH/runs; sleep 1000 | cat" </dev/null >/dev/null 2>&1 &
 opening=$!
-for ((i = 0; i < 600; i++)); do
+for ((i = 0; i < 1200; i++)); do
 	[ ! -e "$SCRATCH/runs" ] || break
 	sleep 0.05
 done

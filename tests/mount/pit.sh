@@ -93,7 +93,7 @@ recovers() {
 	install -o postgres /dev/null "$copy/recovery.signal"
 	pg_start "$copy" "$1" recovery_target_action=pause archive_mode=off max_prepared_transactions=5 \
 		"restore_command=$PGSTRATA archive-get -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %f %p"
-	for ((i = 0; i < 300; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		[ "$(pg_sql "$copy" -c 'SELECT pg_get_wal_replay_pause_state()')" != paused ] || break
 		sleep 0.1
 	done
@@ -142,7 +142,7 @@ pg_start "$SCRATCH/copy" "recovery_target_name=after 3" recovery_target_action=p
 	max_prepared_transactions=5 \
 	archive_mode=on "archive_command=$PGSTRATA archive-push -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %p" \
 	"restore_command=$PGSTRATA archive-get -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %f %p"
-for ((i = 0; i < 300; i++)); do
+for ((i = 0; i < 600; i++)); do
 	[ "$(pg_sql "$SCRATCH/copy" -c 'SELECT pg_is_in_recovery()')" != f ] || break
 	sleep 0.1
 done

@@ -215,7 +215,7 @@ END
 python3 "$SCRATCH/read.py" "$SCRATCH/mnt/main/backups/$C/data" "$SCRATCH/ref/$C" "$SCRATCH/reading" >"$SCRATCH/read.out" &
 READER=$!
 cleanup_push touch "$SCRATCH/reading.end"
-for ((i = 0; i < 300; i++)); do
+for ((i = 0; i < 600; i++)); do
 	[ ! -e "$SCRATCH/reading" ] || break
 	sleep 0.1
 done
@@ -224,7 +224,7 @@ done
 connect "$SRC"
 "$PGSTRATA" backup -q -r "$REPO" "${CONNECT[@]}" --max-rate 6M >"$SCRATCH/f" &
 BACKUP=$!
-for ((i = 0; i < 100; i++)); do
+for ((i = 0; i < 1200; i++)); do
 	[ -z "$(find "$REPO/leases" -type f 2>/dev/null)" ] || break
 	sleep 0.05
 done

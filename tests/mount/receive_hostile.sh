@@ -27,7 +27,7 @@ sender_start() {
 	mkdir "$SCRATCH/s"
 	python3 "$LIB_ROOT/tests/pg_walsender.py" "$SCRATCH/s" "$1" &
 	SENDER=$!
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 3000; i++)); do
 		[ ! -S "$SCRATCH/s/.s.PGSQL.5432" ] || return 0
 		sleep 0.02
 	done

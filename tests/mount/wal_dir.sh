@@ -62,7 +62,7 @@ assert_fails 1 'Permission denied' runuser -u nobody -- cat "$WAL/$last"
 cp -a "$MNT/main/backups/latest/data" "$SCRATCH/copy"
 install -o postgres -m 600 /dev/null "$SCRATCH/copy/recovery.signal"
 pg_start "$SCRATCH/copy" recovery_target_action=promote archive_mode=off "restore_command=cp \"$WAL/%f\" \"%p\""
-for ((i = 0; i < 300; i++)); do
+for ((i = 0; i < 600; i++)); do
 	[ "$(pg_sql "$SCRATCH/copy" -c 'SELECT pg_is_in_recovery()')" != f ] || break
 	sleep 0.1
 done

@@ -119,7 +119,7 @@ static inline int check_run(Suite *(*make)(void))
 	}
 	if (SANITIZED)
 		fprintf(stderr, "sanitized: the long loops take a part of their rounds\n");
-	setenv("CK_DEFAULT_TIMEOUT", "250", 0);
+	setenv("CK_DEFAULT_TIMEOUT", "600", 0);
 	sr = srunner_create(make());
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);

@@ -336,7 +336,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("capture_base_check");
 	TCase *t = tcase_create("all");
 
-	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, what_is_wrong_is_named, 0, 4);
 	tcase_add_test(t, what_cannot_be_read_is_told);
 	tcase_add_test(t, without_manifest_or_checksums);

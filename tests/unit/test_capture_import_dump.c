@@ -248,7 +248,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("capture/import_dump");
 	TCase *t = tcase_create("import_dump");
 
-	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, whole, 0, DUMPS);
 	tcase_add_loop_test(t, cut_off, 0, FILES);
 	tcase_add_loop_test(t, changed_bytes, 0, FILES);

@@ -547,7 +547,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("capture instance");
 	TCase *t = tcase_create("instance");
 
-	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_missing_server_is_named_with_its_package);
 	tcase_add_test(t, what_may_not_be_loaded_is_left_out);

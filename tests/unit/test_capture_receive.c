@@ -325,7 +325,6 @@ static Suite *suite(void)
 	tcase_add_test(t, stranger);
 	suite_add_tcase(s, t);
 	t = tcase_create("growing");
-	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, grows);
 	tcase_add_test(t, not_following);

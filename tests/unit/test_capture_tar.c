@@ -510,7 +510,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("capture_tar");
 	TCase *c = tcase_create("tar");
 
-	tcase_set_timeout(c, 120);
 	tcase_add_test(c, test_members);
 	tcase_add_loop_test(c, test_cut, 0, FILTERS);
 	tcase_add_loop_test(c, test_flips, 0, FILTERS);

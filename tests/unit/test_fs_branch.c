@@ -65,7 +65,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("fs_branch");
 	TCase *c = tcase_create("model");
 
-	tcase_set_timeout(c, 240);
 	tcase_add_loop_test(c, random_operations_and_reopening, 0, 2);
 	suite_add_tcase(s, c);
 	return s;

@@ -366,7 +366,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("fs_ns_branch");
 	TCase *c = tcase_create("branches");
 
-	tcase_set_timeout(c, 120);
 	tcase_add_test(c, the_backups_tree);
 	tcase_add_test(c, listed_at_once_under_the_number_it_has);
 	tcase_add_test(c, a_file_keeps_its_number_when_it_moves);

@@ -335,7 +335,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("store/linediff");
 	TCase *t = tcase_create("all");
 
-	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, by_hand, 0, sizeof(texts) / sizeof(*texts));
 	tcase_add_loop_test(t, random_edits, 0, 3);
 	tcase_add_loop_test(t, chains, 0, 3);

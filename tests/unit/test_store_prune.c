@@ -472,7 +472,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("store_prune");
 	TCase *t = tcase_create("all");
 
-	tcase_set_timeout(t, 250);
 	tcase_add_test(t, nothing_to_do);
 	tcase_add_test(t, old_ones_go);
 	tcase_add_test(t, mostly_dead_packs_are_rewritten);

@@ -402,7 +402,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("store_repair");
 	TCase *t = tcase_create("all");
 
-	tcase_set_timeout(t, 250);
 	tcase_add_test(t, a_sound_one_stays_as_it_is);
 	tcase_add_test(t, a_lost_chunk_comes_back_with_the_next_backup);
 	tcase_add_test(t, a_pack_without_its_end_is_searched);

@@ -410,7 +410,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("store/rope");
 	TCase *t = tcase_create("rope");
 
-	tcase_set_timeout(t, 120);
 	tcase_add_test(t, shared_and_deltas);
 	tcase_add_test(t, all_sizes);
 	tcase_add_test(t, cuts);

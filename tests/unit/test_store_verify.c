@@ -520,7 +520,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("store_verify");
 	TCase *t = tcase_create("all");
 
-	tcase_set_timeout(t, 250);
 	tcase_add_test(t, a_sound_repository);
 	tcase_add_test(t, slices_go_round);
 	tcase_add_test(t, victims_are_named);

@@ -349,7 +349,6 @@ static Suite *suite(void)
 	TCase *t = tcase_create("wal");
 
 	tcase_add_checked_fixture(t, set_up, tear_down);
-	tcase_set_timeout(t, 250);
 	tcase_add_loop_test(t, sizes, 0, 9);
 	tcase_add_loop_test(t, inputs, 0, 4);
 	tcase_add_test(t, shorter);

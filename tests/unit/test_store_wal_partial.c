@@ -436,7 +436,6 @@ static Suite *suite(void)
 	Suite *s = suite_create("store/wal_partial");
 	TCase *t = tcase_create("content");
 
-	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, grows);
 	tcase_add_test(t, merged);

@@ -48,8 +48,12 @@ echo "\$\$ \$who" >>"$SCRATCH/started"
 case \$mode-\$who in
 insert-other) $PG_BIN/psql -X -q -d postgres -c "INSERT INTO child (i, m) VALUES (1, 'late')" ;;
 lock-other)
-	$PG_BIN/psql -X -q -d postgres -c 'BEGIN; LOCK TABLE child, part_a, part_b; COMMIT' >/dev/null &
-	until $PG_BIN/psql -X -q -A -t -d postgres -c 'SELECT count(*) FROM pg_locks WHERE NOT granted' | grep -q '[1-9]'; do
+	for arg; do
+		case \$arg in --table=*) table=\${arg#--table=} ;; esac
+	done
+	$PG_BIN/psql -X -q -d postgres -c "BEGIN; LOCK TABLE \$table; COMMIT" >/dev/null &
+	until $PG_BIN/psql -X -q -A -t -d postgres -c "SELECT 'waits' FROM pg_locks
+		WHERE NOT granted AND relation = '\$table'::regclass" | grep -q waits; do
 		sleep 0.05
 	done
 	;;

@@ -47,8 +47,11 @@ static char *database_of(struct ns_dumps *d, const char *id, struct err *e)
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 	const struct property *p;
 	struct buf b = {0};
+	int r = snapshot_load(d->dir.obj.fs->store, d->dir.cluster, SNAPSHOT_DUMP, id, &snap, e);
 
-	if (snapshot_load(d->dir.obj.fs->store, d->dir.cluster, SNAPSHOT_DUMP, id, &snap, e) < 0)
+	if (r == -ENOENT) /* pruned since it was listed */
+		*e = (struct err){0};
+	if (r < 0)
 		return NULL;
 	p = snapshot_get(snap, "database");
 	dump_text_escape(p && p->type == PROPERTY_TEXT && *p->text ? p->text : "unknown", &b);

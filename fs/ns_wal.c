@@ -265,9 +265,11 @@ static int find_owner(struct ns_wal *w, struct err *e)
 	struct snapshot_list ids = {0};
 	int r = snapshot_list(w->obj.fs->store, w->cluster, SNAPSHOT_BASE, &ids, e);
 
-	if (r >= 0 && ids.n)
-		r = snapshot_load(
-			w->obj.fs->store, w->cluster, SNAPSHOT_BASE, ids.refs[ids.n - 1].id, &snap, e);
+	/* The newest that was not pruned since. */
+	for (size_t i = ids.n; r >= 0 && !snap && i-- > 0;) {
+		r = snapshot_load(w->obj.fs->store, w->cluster, SNAPSHOT_BASE, ids.refs[i].id, &snap, e);
+		r = r == -ENOENT ? 0 : r;
+	}
 	snapshot_list_free(&ids);
 	if (r < 0 || !snap)
 		return r;

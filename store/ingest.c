@@ -79,10 +79,13 @@ static int load_parents(struct ingest *in, struct err *e)
 	for (size_t i = l.n; i > 0 && in->n_parents < INGEST_PARENTS && l.n - i < PARENTS_LOOKED_AT; i--) {
 		struct err why = {0};
 		struct snapshot *s;
+		int r2 = snapshot_load(
+			in->store, l.refs[i - 1].cluster, l.refs[i - 1].kind, l.refs[i - 1].id, &s, &why);
 
+		if (r2 == -ENOENT) /* pruned since it was listed */
+			continue;
 		/* A damaged parent costs deltas, not the backup. */
-		if (snapshot_load(in->store, l.refs[i - 1].cluster, l.refs[i - 1].kind, l.refs[i - 1].id, &s,
-			    &why) < 0)
+		if (r2 < 0)
 			log_msg(in->store->log, LOG_LEVEL_WARNING, "%s; it is not used as a parent",
 				why.text);
 		else if (is_parent(in, s))

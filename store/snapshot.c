@@ -406,20 +406,19 @@ int snapshot_resolve(struct store *s, const char *cluster, enum snapshot_kind ki
 	struct snapshot **ret, struct err *e)
 {
 	struct snapshot_list l;
-	const struct snapshot_ref *found = NULL;
+	bool latest = !strcmp(id, "latest");
 	int r = snapshot_list(s, cluster, kind, &l, e);
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < l.n; i++)
-		if (!strcmp(id, "latest") || !strcmp(id, l.refs[i].id))
-			found = &l.refs[i];
-	if (found)
-		r = snapshot_load(s, found->cluster, found->kind, found->id, ret, e);
-	else if (!l.n)
+	r = -ENOENT;
+	for (size_t i = l.n; r == -ENOENT && i-- > 0;) /* that was listed may be pruned by now */
+		if (latest || !strcmp(id, l.refs[i].id))
+			r = snapshot_load(s, l.refs[i].cluster, l.refs[i].kind, l.refs[i].id, ret, e);
+	if (r == -ENOENT && !l.n)
 		r = err_set(e, -ENOENT, "cluster \"%s\" has no %s%ssnapshots here", cluster,
 			kind ? kind_names[kind] : "", kind ? " " : "");
-	else
+	else if (r == -ENOENT)
 		r = err_set(e, -ENOENT,
 			"no snapshot %s of cluster \"%s\"; the newest of %zu is %s (see: pgstrata list)", id,
 			cluster, l.n, l.refs[l.n - 1].id);

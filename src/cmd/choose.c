@@ -48,6 +48,10 @@ int cmd_choose(struct store *s, const char *cluster, const char *id, enum snapsh
 		if (!latest && strcmp(id, l.refs[i].id) != 0)
 			continue;
 		r = snapshot_load(s, cluster, SNAPSHOT_DUMP, l.refs[i].id, &snap, e);
+		if (r == -ENOENT) { /* pruned since it was listed */
+			r = 0;
+			continue;
+		}
 		if (r < 0)
 			return r;
 		p = snapshot_get(snap, "database");

@@ -36,16 +36,20 @@ static void add_row(struct table *t, const struct snapshot *s)
 	table_add(t, property_text(s, "tags"));
 }
 
-/* Loads each in turn and hands it on: as a row, or as JSON after `sep`. */
+/* Loads each in turn and hands it on, as a row or as JSON. What was pruned since it was listed is none. */
 static int print_list(
 	struct store *s, const struct snapshot_list *l, bool json, struct table *t, struct err *e)
 {
+	const char *sep = "\n";
+
 	for (size_t i = 0; i < l->n; i++) {
 		_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 		const struct snapshot_ref *ref = &l->refs[i];
 		struct buf b = {0};
 		int r = snapshot_load(s, ref->cluster, ref->kind, ref->id, &snap, e);
 
+		if (r == -ENOENT)
+			continue;
 		if (r < 0)
 			return r;
 		if (!json) {
@@ -59,7 +63,8 @@ static int print_list(
 		}
 		while (b.len && b.data[b.len - 1] == '\n')
 			b.len--;
-		fputs(i ? ",\n" : "\n", stdout);
+		fputs(sep, stdout);
+		sep = ",\n";
 		fwrite(b.data, 1, b.len, stdout);
 		buf_free(&b);
 	}

@@ -334,9 +334,9 @@ static int add_backups(struct shelf *f, struct inventory *i, struct err *e)
 
 		if (r2 == -ENOMEM)
 			r = err_sys(e, r2, "backups");
-		else if (r2 < 0)
+		else if (r2 < 0 && r2 != -ENOENT) /* which is: pruned since it was listed */
 			warn_once(f, l.refs[k].id, why.text);
-		else
+		else if (!r2)
 			i->n_backups++;
 	}
 	snapshot_list_free(&l);

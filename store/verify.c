@@ -9,7 +9,8 @@
 #include "src/base/clean.h"
 #include "store/verify_priv.h"
 
-#define FUTILE 16 /* from so many fruitless looks in a row on, one a second */
+#define FUTILE 48 /* from so many fruitless looks in a row on, one a second */
+#define LOOKS 16  /* for a record that one prune after the other moves */
 
 void verify_fail(struct verify *v, int r, const struct err *e)
 {
@@ -21,16 +22,18 @@ void verify_fail(struct verify *v, int r, const struct err *e)
 	pthread_mutex_unlock(&v->lock);
 }
 
-int verify_refresh(struct verify *v, struct err *e)
+int verify_look_again(struct verify *v, struct verify_search *s, bool gone, struct err *e)
 {
 	uint64_t now = clock_mono_ns();
 	int r = 0;
 
+	if (s->looks++ == LOOKS || (!gone && s->missed++ == 2))
+		return 0;
 	pthread_mutex_lock(&v->refreshing);
-	if (v->futile < FUTILE || now - v->refreshed_ns > 1000000000) {
+	if (gone || v->futile < FUTILE || now - v->refreshed_ns > 1000000000) {
 		r = store_refresh(v->s, e);
 		v->refreshed_ns = now;
-		v->futile++;
+		v->futile += !gone;
 		r = r < 0 ? r : 1;
 	}
 	pthread_mutex_unlock(&v->refreshing);

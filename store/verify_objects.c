@@ -90,24 +90,25 @@ static bool is_going(struct verify *v, const char *object)
 static int unpack_record(struct pass *p, struct worker *w, const struct record *rec, struct digest *ret,
 	bool *ret_base, struct err *e)
 {
-	struct index *ix = p->v->s->index;
-	int r = decoder_record(w->decoder, ix, rec, w->raw, ret, ret_base, e), again;
-	struct err why = {0};
+	struct verify_search search = {0};
 
-	if ((r != -ENODATA && r != -ESTALE) || !*ret_base)
-		return r;
-	again = verify_refresh(p->v, &why);
-	if (again < 0) {
-		verify_fail(p->v, again, &why);
-		return -EINTR;
-	}
-	if (again) {
-		*e = (struct err){0};
-		r = decoder_record(w->decoder, ix, rec, w->raw, ret, ret_base, e);
-		if (!r)
+	for (;;) {
+		struct err why = {0};
+		int r = decoder_record(w->decoder, p->v->s->index, rec, w->raw, ret, ret_base, e), again;
+
+		if (!r && search.looks)
 			verify_found(p->v);
+		if ((r != -ENODATA && r != -ESTALE) || !*ret_base)
+			return r;
+		again = verify_look_again(p->v, &search, r == -ESTALE, &why);
+		if (again < 0) {
+			verify_fail(p->v, again, &why);
+			return -EINTR;
+		}
+		if (!again)
+			return r;
+		*e = (struct err){0};
 	}
-	return r;
 }
 
 /* 0, BASE, or an error: why the record does not give the bytes that its name promises. */

@@ -130,7 +130,7 @@ static int look_up(struct walk *w, const struct digest *id, struct err *why, str
 		return err_sys(e, -ENOMEM, "verify");
 	u = w->packs[at.pack];
 	if (!u) {
-		err_set(why, -ENODATA, "the pack of chunk %s is gone", digest_hex(id, hex));
+		err_set(why, -ESTALE, "the pack of chunk %s is gone", digest_hex(id, hex));
 		return STALE;
 	}
 	if (u->unreadable) {
@@ -147,31 +147,31 @@ static int look_up(struct walk *w, const struct digest *id, struct err *why, str
 }
 
 /* CLEAN, DIRTY with the reason, or an error. */
-static int look_twice(struct walk *w, const struct digest *id, struct err *why, struct err *e)
+static int search(struct walk *w, const struct digest *id, struct err *why, struct err *e)
 {
-	int r = look_up(w, id, why, e), again;
+	struct verify_search looks = {0};
 
-	if (r != STALE)
-		return r;
-	again = verify_refresh(w->v, e);
-	if (again < 0)
-		return again;
-	if (again) {
+	for (;;) {
+		int r = look_up(w, id, why, e), again;
+
+		if (r != STALE && looks.looks)
+			verify_found(w->v);
+		if (r != STALE)
+			return r;
+		again = verify_look_again(w->v, &looks, why->code == -ESTALE, e);
+		if (again <= 0)
+			return again < 0 ? again : DIRTY;
 		/* Its numbers may be others now. */
 		if (w->n_packs)
 			memset(w->packs, 0, w->n_packs * sizeof(struct verify_unit *));
 		*why = (struct err){0};
-		r = look_up(w, id, why, e);
 	}
-	if (again && r != STALE)
-		verify_found(w->v);
-	return r == STALE ? DIRTY : r;
 }
 
 static int check_ref(
 	struct walk *w, const struct digest *id, enum record_kind kind, struct err *why, struct err *e)
 {
-	int r = look_twice(w, id, why, e), told = 0;
+	int r = search(w, id, why, e), told = 0;
 
 	if (r == DIRTY && w->v->o->on_missing)
 		told = w->v->o->on_missing(w->v->arg, id, (int)kind, e);

@@ -439,6 +439,16 @@ static void put_text(const char *path, const char *text)
 	fclose(f);
 }
 
+/* What looks like a mount of one cluster; wal is its archive. */
+static void make_wal(const char *mnt, char wal[400])
+{
+	ck_assert_int_eq(mkdir(mnt, 0700), 0);
+	snprintf(wal, 400, "%s/main", mnt);
+	ck_assert_int_eq(mkdir(wal, 0700), 0);
+	snprintf(wal, 400, "%s/main/wal", mnt);
+	ck_assert_int_eq(mkdir(wal, 0700), 0);
+}
+
 START_TEST(restore_command)
 {
 	char *top = check_tempdir(), mnt[300], wal[400], path[500], got[500], text[10] = "";
@@ -450,11 +460,7 @@ START_TEST(restore_command)
 	ck_assert_int_eq(pit_restore_command(mnt, "main", &command, NULL), 0);
 	/* No mount: the server must stop. */
 	ck_assert_int_gt(run_command(command, "SEG", got), 125);
-	ck_assert_int_eq(mkdir(mnt, 0700), 0);
-	snprintf(wal, sizeof(wal), "%s/main", mnt);
-	ck_assert_int_eq(mkdir(wal, 0700), 0);
-	snprintf(wal, sizeof(wal), "%s/main/wal", mnt);
-	ck_assert_int_eq(mkdir(wal, 0700), 0);
+	make_wal(mnt, wal);
 	/* Nothing there: 1, and no file. Then the partial one, then the whole one. */
 	ck_assert_int_eq(run_command(command, "SEG", got), 1);
 	ck_assert_int_ne(access(got, F_OK), 0);
@@ -488,11 +494,7 @@ START_TEST(link_command)
 	snprintf(got, sizeof(got), "%s/got", top);
 	ck_assert_int_eq(pit_link_command(mnt, "main", &command, NULL), 0);
 	ck_assert_int_gt(run_command(command, "SEG", got), 125);
-	ck_assert_int_eq(mkdir(mnt, 0700), 0);
-	snprintf(wal, sizeof(wal), "%s/main", mnt);
-	ck_assert_int_eq(mkdir(wal, 0700), 0);
-	snprintf(wal, sizeof(wal), "%s/main/wal", mnt);
-	ck_assert_int_eq(mkdir(wal, 0700), 0);
+	make_wal(mnt, wal);
 	ck_assert_int_eq(run_command(command, "SEG", got), 1);
 	/* Asking whether it can be opened must not make it. */
 	snprintf(path, sizeof(path), "%s/SEG", wal);

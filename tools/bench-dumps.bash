@@ -113,7 +113,7 @@ dump_large() {
 
 large_open() {
 	PGSTRATA_CACHE_DIR=$run/large.cache quiet "$PGSTRATA" mount -r "$run/large" "$run/mnt"
-	drop_caches
+	cold
 }
 
 in_ms() {
@@ -130,7 +130,7 @@ dump_tables() {
 			close_view
 			;;
 		pg_restore)
-			drop_caches
+			cold
 			timed sh -c 'pg_restore -a -t one -f - "$1" >/dev/null' sh "$work/dumps/large.pgdump"
 			;;
 		esac
@@ -149,7 +149,7 @@ dump_greps() {
 			close_view
 			;;
 		zstd)
-			drop_caches
+			cold
 			timed sh -c 'zstd -dc "$1" | grep -c 123456' sh "$run/rows.zst"
 			;;
 		esac

@@ -211,7 +211,7 @@ wal_replays() {
 		install -o postgres /dev/null "$run/replay/recovery.signal"
 		chown -R postgres "$run/replay"
 		fetch_command "$who"
-		drop_caches
+		cold
 		warm "$run/replay"
 		timed replay_start
 		case $who in

@@ -19,7 +19,7 @@ opened_first() {
 	for who in $(turns "$PEERS_open_first"); do
 		rm -rf "$run/out" "$run/upper" "$run/overlay.work" "$run/branches"
 		mkdir "$run/upper" "$run/overlay.work" "$run/out"
-		drop_caches
+		cold
 		timed "open_$who"
 		sample open-first "$who" "$TOOK"
 		"written_$who" >"$run/written"

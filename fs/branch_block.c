@@ -3,7 +3,7 @@
  * What a first write leaves of a block comes from below, or is zero; so a block of zeroes behind what is below need not be
  * written at all. Bytes are written before the table calls a block written. They are written over what a block was before
  * the file was cut only when the journal that no longer has it is on disk (`cut_end`); old bytes may lie behind the end of a
- * file (`tail`), and are zeroed before it grows over them. */
+ * file (`tail`), and are zeroed before it grows over them, on disk if that counts: any record of the file tells its size. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -87,9 +87,10 @@ static int clean_tail(struct branch_open *o, const struct branch_node *n, uint64
 		r = branch_log_sync(o->b->log, n->cut_end, e);
 		if (r >= 0)
 			r = put_own(o, n, size, zero, BRANCH_BLOCK - over, e);
-		pthread_mutex_lock(&o->b->lock);
-		o->dirty = true;
-		pthread_mutex_unlock(&o->b->lock);
+		if (r >= 0 && o->b->durable) {
+			r = io_sync(o->fd, "branch-file-sync");
+			r = r < 0 ? err_sys(e, r, "%s/files/%" PRIu64, o->b->path, o->number) : 0;
+		}
 	}
 	if (r >= 0)
 		o->tail = false;

@@ -86,7 +86,8 @@ struct ns_wal {
 	pthread_mutex_t lock;
 	struct names groups, others;
 
-	/* Rank: above lock; guards the pages; held while a group is listed, so that one thread asks the backend and others wait for it. */
+	/* Rank: above lock; guards the pages; held while a group is listed, so that one thread asks the backend and others
+	 * wait for it. */
 	pthread_mutex_t pages_lock;
 	struct page pages[PAGES];
 	uint64_t uses;
@@ -262,17 +263,10 @@ static int find_owner(struct ns_wal *w, struct err *e)
 {
 	_cleanup_(snapshot_freep) struct snapshot *snap = NULL;
 	_cleanup_(freep) struct entry *data = NULL;
-	struct snapshot_list ids = {0};
-	int r = snapshot_list(w->obj.fs->store, w->cluster, SNAPSHOT_BASE, &ids, e);
+	int r = snapshot_resolve(w->obj.fs->store, w->cluster, SNAPSHOT_BASE, "latest", &snap, e);
 
-	/* The newest that was not pruned since. */
-	for (size_t i = ids.n; r >= 0 && !snap && i-- > 0;) {
-		r = snapshot_load(w->obj.fs->store, w->cluster, SNAPSHOT_BASE, ids.refs[i].id, &snap, e);
-		r = r == -ENOENT ? 0 : r;
-	}
-	snapshot_list_free(&ids);
-	if (r < 0 || !snap)
-		return r;
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
 	r = tree_lookup(w->obj.fs->store, &snap->root, "data", &data, e);
 	if (r < 0)
 		return r;

@@ -149,10 +149,7 @@ done
 assert_eq "$(pg_sql "$SCRATCH/copy" -c 'SELECT max(n) FROM t')" 3 'rows at the restore point'
 pg_sql "$SCRATCH/copy" -c "INSERT INTO t VALUES (33, pg_current_xact_id())"
 xid2=$(pg_sql "$SCRATCH/copy" -c 'SELECT xid FROM t WHERE n = 33')
-main=$DATA
-DATA=$SCRATCH/copy
-pg_archived "$DATA"
-DATA=$main
+pg_archived "$SCRATCH/copy"
 assert_eq "$(target latest timeline)" 2 'timeline of latest'
 assert_eq "$(target latest last_xid)" "$xid2" 'last commit of timeline 2'
 assert_eq "$(target "xid-$xid3" timeline)" 2 'a commit before the switch is on the way to timeline 2'

@@ -44,6 +44,15 @@ void repo_give_decoder(struct store *s, struct decoder *d);
 int repo_blob(
 	struct store *s, const struct digest *id, enum record_kind kind, struct blob **ret, struct err *e);
 
+/* A search for a record that is not where the index says; begins with zeroes. */
+struct repo_search {
+	unsigned looks, missed;
+};
+/* Whether to bring the index up to date and look once more. gone: the pack that it was in is, as happens when one prune after
+ * the other moves it; else no pack that was listed has it. A listing that goes on while a pack comes and another one goes may
+ * show neither, so a record is lost when two in a row have not brought it. */
+bool repo_search_on(struct repo_search *s, bool gone);
+
 /* The object of a snapshot. cluster and id are such as can be one's. Returns out. */
 #define REPO_SNAPSHOT_NAME 200
 char *repo_snapshot_name(

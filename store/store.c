@@ -29,7 +29,7 @@
 #define CACHE_DEFAULT (64u << 20)
 #define LOST_NS \
 	1000000000ull /* for so long a repository that lost a chunk is not searched for the next one */
-#define LOOKS 16      /* for a chunk that one prune after the other moves */
+#define LOOKS 16      /* for a record that one prune after the other moves */
 #define VERSION 1
 
 CLEANUP_DEFINE(struct store, store_free)
@@ -321,18 +321,20 @@ void repo_give_decoder(struct store *s, struct decoder *d)
 	pthread_mutex_unlock(&s->lock);
 }
 
+bool repo_search_on(struct repo_search *s, bool gone)
+{
+	return s->looks++ < LOOKS && (gone || s->missed++ < 2);
+}
+
 /* As decoder_read, but -ENODATA means that it is lost. What a prune has moved since the index was read is in a pack that is
- * listed now. A listing that goes on while a pack comes and another one goes may show neither, so a chunk is lost when two
- * in a row have not brought it. */
+ * listed now. */
 static int read_record(
 	struct store *s, struct decoder *d, const struct digest *id, size_t *ret_len, struct err *e)
 {
 	int r = decoder_read(d, s->index, id, ret_len, e);
-	unsigned missed = 0;
+	struct repo_search search = {0};
 
-	for (unsigned i = 0; i < LOOKS; i++) {
-		if (r == -ENODATA ? missed++ == 2 || is_losing(s) : r != -ESTALE)
-			break;
+	while ((r == -ESTALE || (r == -ENODATA && !is_losing(s))) && repo_search_on(&search, r == -ESTALE)) {
 		r = refresh_since(s, clock_mono_ns(), e);
 		if (!r)
 			r = decoder_read(d, s->index, id, ret_len, e);

@@ -10,7 +10,6 @@
 #include "store/verify_priv.h"
 
 #define FUTILE 48 /* from so many fruitless looks in a row on, one a second */
-#define LOOKS 16  /* for a record that one prune after the other moves */
 
 void verify_fail(struct verify *v, int r, const struct err *e)
 {
@@ -22,12 +21,12 @@ void verify_fail(struct verify *v, int r, const struct err *e)
 	pthread_mutex_unlock(&v->lock);
 }
 
-int verify_look_again(struct verify *v, struct verify_search *s, bool gone, struct err *e)
+int verify_look_again(struct verify *v, struct repo_search *s, bool gone, struct err *e)
 {
 	uint64_t now = clock_mono_ns();
 	int r = 0;
 
-	if (s->looks++ == LOOKS || (!gone && s->missed++ == 2))
+	if (!repo_search_on(s, gone))
 		return 0;
 	pthread_mutex_lock(&v->refreshing);
 	if (gone || v->futile < FUTILE || now - v->refreshed_ns > 1000000000) {

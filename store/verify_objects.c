@@ -90,7 +90,7 @@ static bool is_going(struct verify *v, const char *object)
 static int unpack_record(struct pass *p, struct worker *w, const struct record *rec, struct digest *ret,
 	bool *ret_base, struct err *e)
 {
-	struct verify_search search = {0};
+	struct repo_search search = {0};
 
 	for (;;) {
 		struct err why = {0};

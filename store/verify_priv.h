@@ -66,15 +66,10 @@ void verify_fail(struct verify *v, int r, const struct err *e);
 void verify_damaged(
 	struct verify *v, const char *object, const struct digest *chunk, bool base, const char *why);
 
-/* Of one record; begins with zeroes. */
-struct verify_search {
-	unsigned looks, missed;
-};
-
-/* A record is not where the index says, which may be behind: backups and prunes go on beside this. Brings it up to date. gone: the
- * pack that it was in is; else no pack that was listed has it, and a listing beside a prune may miss both the old place and the
- * new one. 1: look again, and call verify_found when it is there; 0: it is lost; or an error. Thread-safe. */
-int verify_look_again(struct verify *v, struct verify_search *s, bool gone, struct err *e);
+/* A record is not where the index says, which may be behind: backups and prunes go on beside this. Brings it up to date, as
+ * repo_search_on says. 1: look again, and call verify_found when it is there; 0: it is lost, or that was done in vain so often
+ * that it is not worth it; or an error. Thread-safe. */
+int verify_look_again(struct verify *v, struct repo_search *s, bool gone, struct err *e);
 void verify_found(struct verify *v);
 
 /* A damaged object that can be made again from others. Thread-safe. */

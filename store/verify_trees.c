@@ -149,7 +149,7 @@ static int look_up(struct walk *w, const struct digest *id, struct err *why, str
 /* CLEAN, DIRTY with the reason, or an error. */
 static int search(struct walk *w, const struct digest *id, struct err *why, struct err *e)
 {
-	struct verify_search looks = {0};
+	struct repo_search looks = {0};
 
 	for (;;) {
 		int r = look_up(w, id, why, e), again;

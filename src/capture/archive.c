@@ -19,12 +19,16 @@
 #include "src/pg/lsn.h"
 #include "src/pg/wal_page.h"
 #include "store/wal.h"
+#include "store/wal_partial.h"
 
 /* So many segments are archived by one call when the server is behind. Few, for the call returns when all of them are
  * through; and starting a program costs less than one. */
 #define AHEAD 8
 /* So many are read ahead of recovery. */
 #define READ_AHEAD 4
+#define PIECE (256u << 10)
+
+CLEANUP_DEFINE(struct file, file_free)
 
 /* One file that is being archived. */
 struct push {
@@ -216,33 +220,88 @@ static int unpack_to(struct store *s, const char *cluster, const char *name, con
 	return r ? r : newfile_rename(&to, dest_name, e);
 }
 
-int capture_archive_get(struct store *s, const char *cluster, const char *name, const char *dest,
-	bool with_next, struct err *e)
+/* What a receiver has of a segment so far. */
+static int copy_growing(struct store *s, const char *cluster, const char *segment, const char *dir,
+	const char *dest_name, struct err *e)
 {
-	_cleanup_(ahead_leave) struct ahead ahead = AHEAD_NONE;
-	const char *slash = strrchr(dest, '/');
-	_cleanup_(freep) char *dir = NULL;
-	char next[WAL_NAME_TEXT];
-	struct wal_info info;
-	bool taken = false;
-	int r = wal_stat(s, cluster, name, &info, e);
+	_cleanup_(newfile_close) struct newfile to = NEWFILE_NONE;
+	_cleanup_(file_freep) struct file *f = NULL;
+	_cleanup_(freep) uint8_t *piece = malloc(PIECE);
+	int r = piece ? wal_partial_open(s, cluster, segment, &f, NULL, e)
+		      : err_sys(e, -ENOMEM, "%s", segment);
 
 	if (r < 0)
 		return r;
-	dir = !slash ? strdup(".") : strndup(dest, slash == dest ? 1 : (size_t)(slash - dest));
-	if (!dir)
-		return err_sys(e, -ENOMEM, "%s", dest);
+	r = newfile_open(dir, 0600, &to, e);
+	for (uint64_t off = 0; !r && off < file_size(f);) {
+		ssize_t n = file_read(f, off, piece, PIECE, e);
+
+		r = n < 0 ? (int)n : newfile_write(&to, piece, (size_t)n, e);
+		off += n > 0 ? (uint64_t)n : 0;
+	}
+	r = r ? r : newfile_rename(&to, dest_name, e);
+	return r == -ENOENT ? -ENOTDIR : r;
+}
+
+/* -ENOENT: nothing of it is there, or all of it by now. */
+static int take_partial(struct store *s, const char *cluster, const char *segment, const char *dir,
+	const char *dest_name, struct err *e)
+{
+	char name[WAL_FILE_NAME_MAX + 1];
+	struct wal_info info;
+	int r;
+
+	snprintf(name, sizeof(name), "%s.partial", segment);
+	r = wal_stat(s, cluster, name, &info, e);
+	if (r == -ENOENT)
+		return copy_growing(s, cluster, segment, dir, dest_name, e);
+	r = r ? r : unpack_to(s, cluster, name, dir, dest_name, e);
+	return r == -ENOENT ? -ENOTDIR : r;
+}
+
+/* A file that is in the archive. */
+static int take_whole(struct store *s, const char *cluster, const char *name, const struct wal_info *info,
+	const char *dir, const char *dest, bool with_next, struct err *e)
+{
+	_cleanup_(ahead_leave) struct ahead ahead = AHEAD_NONE;
+	const char *slash = strrchr(dest, '/');
+	char next[WAL_NAME_TEXT];
+	bool taken = false;
+	int r = 0;
+
 	/* History files come between segments, and are not followed by any. */
-	with_next = with_next && segment_after(name, info.size, 1, next);
+	with_next = with_next && segment_after(name, info->size, 1, next);
 	if (with_next) {
 		ahead_enter(dir, &ahead);
-		taken = ahead.fd >= 0 && ahead_take(&ahead, &info.digest, dest);
+		taken = ahead.fd >= 0 && ahead_take(&ahead, &info->digest, dest);
 	}
-	read_ahead(s, cluster, name, info.size);
+	read_ahead(s, cluster, name, info->size);
 	if (!taken)
 		r = unpack_to(s, cluster, name, dir, slash ? slash + 1 : dest, e);
 	if (!r && with_next)
 		ahead_start(&ahead, s, cluster, next);
 	/* A destination that is missing is no sign that the archive ends. */
 	return r == -ENOENT ? -ENOTDIR : r;
+}
+
+int capture_archive_get(struct store *s, const char *cluster, const char *name, const char *dest,
+	const struct wal_get *o, struct err *e)
+{
+	const char *slash = strrchr(dest, '/');
+	_cleanup_(freep) char *dir =
+		!slash ? strdup(".") : strndup(dest, slash == dest ? 1 : (size_t)(slash - dest));
+	struct wal_info info;
+	int r;
+
+	if (!dir)
+		return err_sys(e, -ENOMEM, "%s", dest);
+	r = wal_stat(s, cluster, name, &info, e);
+	if (r == -ENOENT && o->partial && wal_kind_of(name, strlen(name)) == WAL_KIND_SEGMENT) {
+		r = take_partial(s, cluster, name, dir, slash ? slash + 1 : dest, e);
+		/* What grew goes when it is archived whole: that may have been just now. */
+		if (r != -ENOENT)
+			return r;
+		r = wal_stat(s, cluster, name, &info, e);
+	}
+	return r ? r : take_whole(s, cluster, name, &info, dir, dest, o->ahead, e);
 }

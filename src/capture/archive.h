@@ -29,8 +29,17 @@ struct wal_push {
 int capture_archive_push(struct store *s, const char *cluster, const char *path, const struct wal_push *o,
 	bool *ret_known, struct err *e);
 
+/* Zero is the default. */
+struct wal_get {
+	/* The next segment is unpacked beside dest by a process that is left at work, for the next call. Only for a program
+	 * with one thread. */
+	bool ahead;
+	/* A segment that is not there whole is given as far as it is, its rest zeroes: what was archived of it when its timeline
+	 * ended, or what a receiver has of it so far. */
+	bool partial;
+};
+
 /* Copies name out of the archive to dest, which appears whole or not at all. -ENOENT: it is not in the archive; no other
- * failure is -ENOENT. with_next: the next segment is unpacked beside dest by a process that is left at work, for the next
- * call. Only for a program with one thread. */
+ * failure is -ENOENT. */
 int capture_archive_get(struct store *s, const char *cluster, const char *name, const char *dest,
-	bool with_next, struct err *e);
+	const struct wal_get *o, struct err *e);

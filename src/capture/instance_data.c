@@ -218,9 +218,23 @@ int instance_data_prepare(const char *data, const struct instance_owner *o, stru
 	return r ? r : instance_conf_contain(data, o, log, e);
 }
 
+/* Has the file a last line without an end? */
+static bool ends_open(const char *dir, const char *name)
+{
+	_cleanup_(freep) char *path = io_join(dir, name);
+	_cleanup_(closep) int fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	char last = '\n';
+
+	return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
+}
+
 int instance_data_append(const char *data, const struct instance_owner *o, const char *text, struct err *e)
 {
-	return put_file(data, "postgresql.auto.conf", O_APPEND, o, text, e);
+	static const char name[] = "postgresql.auto.conf";
+	int r = ends_open(data, name) ? put_file(data, name, O_APPEND, o, "\n", e) : 0;
+
+	return r ? r : put_file(data, name, O_APPEND, o, text, e);
 }
 
 int instance_data_signal(const char *data, const struct instance_owner *o, struct err *e)

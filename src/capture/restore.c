@@ -18,6 +18,7 @@
 #include "src/base/clean.h"
 #include "src/base/io.h"
 #include "src/capture/base_sink.h"
+#include "src/capture/instance_data.h"
 #include "src/capture/restore_priv.h"
 
 #define TABLESPACES_SUFFIX ".tablespaces"
@@ -246,6 +247,21 @@ static int sync_all(const struct restore *r, const char *dir, const int *fds, st
 	return 0;
 }
 
+/* The copy recovers when it is started. standby.signal would win over recovery.signal (readRecoverySignalFile,
+ * src/backend/access/transam/xlogrecovery.c). */
+static int put_recovery(
+	const struct restore *r, const struct entry *data, const char *dir, int fd, struct err *e)
+{
+	struct instance_owner o = {0};
+	int ret;
+
+	restore_owner(r, &data->meta, &o.uid, &o.gid);
+	if (unlinkat(fd, "standby.signal", 0) < 0 && errno != ENOENT)
+		return err_sys(e, -errno, "removing %s/standby.signal", dir);
+	ret = instance_data_append(dir, &o, r->o->recovery, e);
+	return ret ? ret : instance_data_signal(dir, &o, e);
+}
+
 static int run(struct restore *r, const struct entry *data, const char *dir, struct err *e)
 {
 	_cleanup_(freep) int *fds = malloc((r->n_spaces + 1) * sizeof(*fds));
@@ -258,6 +274,8 @@ static int run(struct restore *r, const struct entry *data, const char *dir, str
 	ret = open_targets(r, data, dir, fds, e);
 	if (ret == 0)
 		ret = copy_all(r, data, dir, fds, e);
+	if (ret == 0 && r->o->recovery)
+		ret = put_recovery(r, data, dir, fds[0], e);
 	if (ret == 0)
 		ret = sync_all(r, dir, fds, e);
 	for (size_t i = 0; i <= r->n_spaces; i++)

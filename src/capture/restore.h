@@ -22,6 +22,9 @@ struct restore_options {
 	unsigned threads; /* default: all processors */
 	const struct restore_map *maps;
 	size_t n_maps;
+	/* Lines for the copy's postgresql.auto.conf, by which it recovers when it is started; a standby.signal is left out. NULL:
+	 * it is what was backed up. */
+	const char *recovery;
 	bool owners; /* give files their owners (by name, then number); needs root */
 	struct log *log;
 	struct meter *meter; /* counts bytes and files; its total is set */

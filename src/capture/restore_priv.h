@@ -39,6 +39,8 @@ int restore_check_empty(const char *dir, struct err *e);
 /* Makes dir, private until it is whole, and what leads there, and opens it. */
 int restore_open_target(const char *dir, int *ret, struct err *e);
 
+/* Who m's owner is on this machine; both -1 where files are not given to anybody. */
+void restore_owner(const struct restore *r, const struct meta *m, uid_t *uid, gid_t *gid);
 /* Gives what fd is the owner and mode of m, and the time unless `time` is NULL. 0 or -errno. */
 int restore_attributes(const struct restore *r, int fd, const struct meta *m, const struct tstamp *time);
 

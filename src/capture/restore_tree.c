@@ -283,7 +283,7 @@ static void run_range(void *arg, unsigned worker)
 }
 
 /* The file's owner at this machine; asked by the main thread, which alone may use the accounts. */
-static void find_owner(const struct restore *r, const struct meta *m, uid_t *uid, gid_t *gid)
+void restore_owner(const struct restore *r, const struct meta *m, uid_t *uid, gid_t *gid)
 {
 	*uid = m->uid;
 	*gid = m->gid;
@@ -298,7 +298,7 @@ int restore_attributes(const struct restore *r, int fd, const struct meta *m, co
 	uid_t uid;
 	gid_t gid;
 
-	find_owner(r, m, &uid, &gid);
+	restore_owner(r, m, &uid, &gid);
 	return set_attributes(fd, r->o->owners, uid, gid, m, time);
 }
 
@@ -355,7 +355,7 @@ static int submit_file(struct restore *r, struct target_dir *d, const struct ent
 	f->r = r;
 	f->fd = fd;
 	f->dir = dir_get(d);
-	find_owner(r, &en->meta, &f->uid, &f->gid);
+	restore_owner(r, &en->meta, &f->uid, &f->gid);
 	if (en->file.size > RANGE_BYTES && !en->file.inlined)
 		return submit_ranges(f, e);
 	pool_submit(r->pool, run_small, f);
@@ -383,7 +383,7 @@ static int make_link(
 	uid_t uid;
 	gid_t gid;
 
-	find_owner(r, &en->meta, &uid, &gid);
+	restore_owner(r, &en->meta, &uid, &gid);
 	if (symlinkat(to ? to : en->target, d->fd, en->name) < 0 ||
 		(r->o->owners && fchownat(d->fd, en->name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0) ||
 		utimensat(d->fd, en->name, times, AT_SYMLINK_NOFOLLOW) < 0)

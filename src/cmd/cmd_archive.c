@@ -70,10 +70,12 @@ int cmd_archive_push(struct cmd_context *c, int argc, char **argv)
 /* *absent: the file is not in the archive. */
 static int get(struct cmd_context *c, int argc, char **argv, bool *absent)
 {
-	bool async = false;
+	struct wal_get o = {0};
 	const struct cmd_option options[] = {
-		{"async", 'a', NULL, OPTION_FLAG, &async,
+		{"async", 'a', NULL, OPTION_FLAG, &o.ahead,
 			"unpack the next segment beside DEST while recovery replays this one"},
+		{"partial", 'p', NULL, OPTION_FLAG, &o.partial,
+			"of a segment that is not there whole, what there is of it, and zeroes"},
 		{0},
 	};
 	const struct cmd_usage usage = {
@@ -98,7 +100,7 @@ static int get(struct cmd_context *c, int argc, char **argv, bool *absent)
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
-	r = capture_archive_get(s, c->cluster, c->args[0], c->args[1], async, &e);
+	r = capture_archive_get(s, c->cluster, c->args[0], c->args[1], &o, &e);
 	*absent = r == -ENOENT;
 	return r < 0 ? cmd_fail(c, &e) : CMD_OK;
 }

@@ -77,6 +77,9 @@ int pit_settings_backup(const char *restore_command, enum pit_action action, cha
 int pit_restore_command(const char *mountpoint, const char *cluster, char **ret, struct err *e);
 /* The same for a server on a branch in that mount, which gets links to whole segments instead of copies. */
 int pit_link_command(const char *mountpoint, const char *cluster, char **ret, struct err *e);
+/* The same without a mount: `program` is pgstrata, `repo` the repository, both by their whole path. */
+int pit_archive_command(
+	const char *program, const char *repo, const char *cluster, char **ret, struct err *e);
 /* Appends one line, NAME = 'VALUE', quoted as postgresql.conf wants it. */
 void pit_put_setting(struct buf *b, const char *name, const char *value);
 

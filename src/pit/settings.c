@@ -163,6 +163,19 @@ int pit_link_command(const char *mountpoint, const char *cluster, char **ret, st
 	return restore_command(mountpoint, cluster, true, ret, e);
 }
 
+int pit_archive_command(const char *program, const char *repo, const char *cluster, char **ret, struct err *e)
+{
+	struct buf b = {0};
+
+	buf_printf(&b, "'");
+	put_quoted(&b, program);
+	buf_printf(&b, "' archive-get --async --partial -r '");
+	put_quoted(&b, repo);
+	buf_printf(&b, "' -c '%s' %%f \"%%p\"", cluster);
+	*ret = buf_steal_str(&b);
+	return *ret ? 0 : err_sys(e, -ENOMEM, "restore_command");
+}
+
 /* ---- JSON ---- */
 
 static int append(const char *p, size_t n, void *arg)

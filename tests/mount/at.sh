@@ -1,6 +1,6 @@
 #!/bin/bash
 # at/ in the mount: an accidental DROP TABLE is undone with cp -a, for each kind of target; the copy holds just what was
-# committed up to it.
+# committed up to it. The same without the mount, by restore --target.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -27,7 +27,11 @@ pg_start "$DATA" archive_mode=on wal_level=replica \
 	"archive_command=$PGSTRATA archive-push -r $REPO --cache-dir $PGSTRATA_CACHE_DIR %p"
 pg_sql "$DATA" -c "CREATE TABLESPACE ts LOCATION '$SCRATCH/ts'" -c 'CREATE TABLE t (n int PRIMARY KEY, xid xid8)' \
 	-c 'CREATE TABLE in_ts (n int) TABLESPACE ts' -c "ALTER SYSTEM SET work_mem = '5MB'"
+# What stands in recovery's way: a line without an end, and the signal of a standby.
+truncate -s -1 "$DATA/postgresql.auto.conf"
+install -o postgres /dev/null "$DATA/standby.signal"
 pg_run "$DATA" pg_basebackup -D "$SCRATCH/base" -c fast -X none -F tar
+rm "$DATA/standby.signal"
 "$PGSTRATA" import base "$SCRATCH/base" -r "$REPO" >/dev/null
 
 # rows FROM TO: one row a transaction, with its number.
@@ -79,7 +83,7 @@ assert_match "$(cat "$conf")" "recovery_target_xid = '$xid_170'"
 # Nothing else differs from the backup.
 assert_eq "$(cd "$MNT/main" && diff -rq backups/latest/data at/latest/data | sort)" \
 	"$(printf '%s\n' "Files backups/latest/data/postgresql.auto.conf and at/latest/data/postgresql.auto.conf differ" \
-		'Only in at/latest/data: recovery.signal')" 'what differs'
+		'Only in at/latest/data: recovery.signal' 'Only in backups/latest/data: standby.signal')" 'what differs'
 assert_eq "$(find "$MNT/main" -printf '%i\n' | sort | uniq -d)" '' 'inode numbers'
 # The same directory again is the same one.
 assert_eq "$(stat -c %i "$AT/lsn-${lsn_150/\//-}")" "$(stat -c %i "$AT/lsn-${lsn_150/\//-}")" 'number'
@@ -121,6 +125,13 @@ copied() {
 	done
 }
 
+# restored TARGET DIR: the same by restore --target.
+restored() {
+	"$PGSTRATA" restore -q -r "$REPO" --target "$1" "$2"
+	[ ! -e "$2/standby.signal" ] || fail 'restore left standby.signal'
+	assert_eq "$(stat -c '%s %a %U' "$2/recovery.signal")" '0 600 postgres' 'recovery.signal of restore'
+}
+
 # started DIR [SETTING=VALUE…]: starts it, and waits until it has recovered.
 started() {
 	local i
@@ -132,15 +143,17 @@ started() {
 	fail "$1 is still in recovery"
 }
 
-# recovered TARGET QUERY ANSWER: a copy of at/TARGET, started, answers so.
+# recovered TARGET QUERY ANSWER: a copy of at/TARGET, started, answers so; so does one that restore made.
 recovered() {
-	local copy=$SCRATCH/copy
-	copied "$1" "$copy"
-	started "$copy" archive_mode=off
-	assert_eq "$(pg_sql "$copy" -c "$2")" "$3" "$1"
-	assert_eq "$(pg_sql "$copy" -c 'SHOW work_mem')" 5MB 'the settings of the backup'
-	pg_stop "$copy"
-	rm -rf "$copy" "$copy.ts"
+	local copy=$SCRATCH/copy way
+	for way in copied restored; do
+		"$way" "$1" "$copy"
+		started "$copy" archive_mode=off
+		assert_eq "$(pg_sql "$copy" -c "$2")" "$3" "$1, $way"
+		assert_eq "$(pg_sql "$copy" -c 'SHOW work_mem')" 5MB 'the settings of the backup'
+		pg_stop "$copy"
+		rm -rf "$copy" "$copy.ts" "$copy.tablespaces"
+	done
 }
 rows='SELECT count(*), max(n), (SELECT count(*) FROM in_ts) FROM t'
 dropped="SELECT to_regclass('t') IS NULL, to_regclass('later') IS NOT NULL"
@@ -164,3 +177,27 @@ sleep 1.1
 recovered latest "$rows" '190|1010|190'
 recovered latest@1 "$dropped" 't|t'
 recovered "xid-$xid_170@2" "$rows" '170|170|170'
+
+# ---- restore --target: a repository with such a path, too, and what it refuses -------------------------------------------------
+
+odd="$SCRATCH/it's 100% a \"repo\" \$HOME"
+cp -a "$REPO" "$odd"
+REPO=$odd
+restored "xid-$xid_170@2" "$SCRATCH/copy"
+started "$SCRATCH/copy" archive_mode=off
+assert_eq "$(pg_sql "$SCRATCH/copy" -c "$rows")" '170|170|170' 'from a path of any name'
+pg_stop "$SCRATCH/copy"
+refused() {
+	local status=$1 regex=$2
+	shift 2
+	assert_fails "$status" "$regex" "$PGSTRATA" restore -r "$REPO" "$@"
+	[ ! -e "$SCRATCH/no" ] || fail "something was made by: $*"
+}
+refused 1 'before the end of the oldest base backup' --target 2001-01-01T00:00:00Z "$SCRATCH/no"
+refused 1 'no such transaction' --target xid-4000000 "$SCRATCH/no"
+refused 1 'is not empty' --target latest "$SCRATCH/copy"
+refused 2 'is no target' --target yesterday "$SCRATCH/no"
+refused 2 'leave "latest" out' --target latest latest "$SCRATCH/no"
+refused 2 'for base backups' --target latest --database postgres "$SCRATCH/no"
+refused 2 'for base backups' --target latest --kind dump "$SCRATCH/no"
+refused 2 'something is missing' "$SCRATCH/no"

@@ -74,18 +74,21 @@ assert_match "$(in_mount cat "$LATEST/info.json")" '"partial": true'
 assert_ok in_mount "$PG_BIN/pg_verifybackup" -q -n "$LATEST/data"
 assert_eq "$(in_mount cat "$LATEST/data/postgresql.auto.conf")" "$before" 'settings'
 
-# recovered ANSWER: a copy of latest has as many rows.
+# recovered ANSWER: a copy of latest has as many rows, by cp and by restore.
 recovered() {
-	local copy=$SCRATCH/copy i
-	in_mount cp -a "$LATEST/data" "$copy"
-	pg_start "$copy"
-	for ((i = 0; i < 600; i++)); do
-		[ "$(pg_sql "$copy" -c 'SELECT pg_is_in_recovery()')" != f ] || break
-		sleep 0.1
+	local copy=$SCRATCH/copy i way
+	for way in "cp -a $LATEST/data" "$PGSTRATA restore -q -r $REPO --target latest"; do
+		# shellcheck disable=SC2086
+		in_mount $way "$copy"
+		pg_start "$copy"
+		for ((i = 0; i < 600; i++)); do
+			[ "$(pg_sql "$copy" -c 'SELECT pg_is_in_recovery()')" != f ] || break
+			sleep 0.1
+		done
+		assert_eq "$(pg_sql "$copy" -c 'SELECT count(*), max(n) FROM t')" "$1|$1" "rows by $way"
+		pg_stop "$copy"
+		rm -rf "$copy"
 	done
-	assert_eq "$(pg_sql "$copy" -c 'SELECT count(*), max(n) FROM t')" "$1|$1" 'rows'
-	pg_stop "$copy"
-	rm -rf "$copy"
 }
 install -d -o postgres "$SCRATCH/out"
 chown postgres "$SCRATCH"
@@ -95,6 +98,15 @@ caught_up() {
 within 60 'what was inserted received' caught_up
 sleep 2.1 # for so long the mount, and the kernel, keep what latest is
 recovered 1002
+
+# Without the mount what grows is given to who asks for it.
+assert_fails 1 'is not in the archive' "$PGSTRATA" archive-get -r "$REPO" "$segment" "$SCRATCH/got"
+"$PGSTRATA" archive-get -r "$REPO" --partial --async "$segment" "$SCRATCH/got"
+assert_eq "$(stat -c %s "$SCRATCH/got")" 16777216 'size of what archive-get gives of it'
+assert_ok cmp -n 8192 "$SCRATCH/got" "$DATA/pg_wal/$segment"
+assert_fails 1 'is not in the archive' "$PGSTRATA" archive-get -r "$REPO" --partial 0000000100000000000000FF "$SCRATCH/no"
+assert_fails 1 'is not in the archive' "$PGSTRATA" archive-get -r "$REPO" --partial 00000002.history "$SCRATCH/no"
+assert_fails 255 'No such file|no folder' "$PGSTRATA" archive-get -r "$REPO" --partial "$segment" "$SCRATCH/no/got"
 
 # A segment that is complete takes the place of its partial.
 pg_sql "$DATA" -c 'INSERT INTO t VALUES (1003)' -c 'SELECT pg_switch_wal()' >/dev/null

@@ -92,7 +92,7 @@ int attr_get(struct fs *fs, const struct node *n, const char *name, struct buf *
 	if (!strcmp(name, "snapshot") && ops->snapshot) {
 		buf_printf(ret, "%s", ops->snapshot(n->obj));
 		r = 0;
-	} else if (!strcmp(name, "digest") && n->type == ENTRY_FILE && ops->open) {
+	} else if (!strcmp(name, "digest") && n->type == ENTRY_FILE && ops->snapshot && ops->open) {
 		r = get_digest(n, ret, e);
 	} else if (!strcmp(name, "pid") && n->ino == INODE_ROOT) {
 		buf_printf(ret, "%ld", (long)getpid());

@@ -49,7 +49,7 @@ int listing_put(struct listing *l, const struct listing_source *src, const char 
 	int r;
 
 	/* Seen in the last answer, or already in this one. */
-	if (known && (*known)->round + 1 >= l->round) {
+	if (known && (*known)->round + 1 >= l->round && (!src->same || src->same((*known)->obj))) {
 		(*known)->round = l->round;
 		return 0;
 	}

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,8 @@ void listing_release(struct listing *l); /* with the objects */
 struct listing_source {
 	int (*fetch)(void *arg, struct listing *l, struct err *e);
 	int (*make)(void *arg, const char *name, uint32_t position, struct ns_object **ret, struct err *e);
+	/* Does the name still stand for this object? If not, it went and came back unseen. NULL: always. */
+	bool (*same)(const struct ns_object *o);
 	void *arg;
 };
 int listing_refresh(struct listing *l, const struct listing_source *src, struct err *e);

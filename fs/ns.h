@@ -109,6 +109,8 @@ int ns_snapshot_new_over(struct fs *fs, const char *cluster, const char *id, uin
 	uint64_t parent, struct overlay *over, struct ns_object **ret, struct err *e);
 /* The `latest` that points to that snapshot, to be shown in the same directory. */
 void ns_snapshot_latest(struct ns_object *o, struct node *ret);
+/* Has the repository the same snapshot under this id as when it was first entered? After a prune an id can be another's. */
+bool ns_snapshot_same(const struct ns_object *o);
 /* A snapshot's entries by numbers that are the same in every mount: 0 is its directory, 1 and more its tree's entries depth
  * first. -ESTALE: there is none. */
 int ns_snapshot_at(struct ns_object *o, uint64_t number, struct node *ret, struct err *e);

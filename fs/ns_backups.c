@@ -28,6 +28,7 @@ static const struct ns_names_kind backups = {
 	.latest = true,
 	.fetch = fetch,
 	.make = make,
+	.same = ns_snapshot_same,
 };
 
 int ns_backups_new(struct fs *fs, const char *cluster, uint64_t parent, uint32_t position,

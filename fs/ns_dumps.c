@@ -135,6 +135,7 @@ static const struct ns_names_kind database = {
 	.latest = true,
 	.fetch = fetch_dumps,
 	.make = make_dump,
+	.same = ns_snapshot_same,
 };
 
 /* ---- dumps/ ---- */

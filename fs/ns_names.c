@@ -10,7 +10,8 @@
 
 struct listing_source ns_names_source(struct ns_names *d)
 {
-	return (struct listing_source){.fetch = d->kind->fetch, .make = d->kind->make, .arg = d};
+	return (struct listing_source){
+		.fetch = d->kind->fetch, .make = d->kind->make, .same = d->kind->same, .arg = d};
 }
 
 static uint64_t first(const struct ns_names *d)

@@ -18,7 +18,8 @@ struct ns_names_kind {
 	/* As in struct listing_source, arg being the struct ns_names. */
 	int (*fetch)(void *arg, struct listing *l, struct err *e);
 	int (*make)(void *arg, const char *name, uint32_t position, struct ns_object **ret, struct err *e);
-	void (*release)(struct ns_names *d); /* what the provider added; NULL: nothing */
+	bool (*same)(const struct ns_object *o); /* likewise */
+	void (*release)(struct ns_names *d);	 /* what the provider added; NULL: nothing */
 };
 
 struct ns_names {

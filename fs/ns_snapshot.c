@@ -128,6 +128,25 @@ static int load(
 	return r;
 }
 
+bool ns_snapshot_same(const struct ns_object *o)
+{
+	struct ns_snapshot *s = (struct ns_snapshot *)o;
+	_cleanup_(buf_free) struct buf json = {0};
+	struct dir_ref was, root;
+	struct err e = {0};
+	size_t info_len;
+	bool loaded;
+
+	pthread_mutex_lock(&s->lock);
+	loaded = s->loaded;
+	was = s->root;
+	info_len = s->info_len;
+	pthread_mutex_unlock(&s->lock);
+	/* One that cannot be read now is no other one. */
+	return !loaded || fetch(s, &root, &json, &e) < 0 ||
+	       (!memcmp(&root.node, &was.node, sizeof(root.node)) && json.len == info_len);
+}
+
 static void self(struct ns_object *o, struct node *ret)
 {
 	struct ns_snapshot *s = (struct ns_snapshot *)o;

@@ -7,6 +7,18 @@
 #include "src/base/clean.h"
 
 CLEANUP_DEFINE(struct snapshot, snapshot_free)
+CLEANUP_DEFINE(char *, strv_free)
+
+int cmd_check_cluster(struct store *s, const char *cluster, struct err *e)
+{
+	_cleanup_(strv_freep) char **names = NULL;
+	int r = store_clusters(s, &names, e);
+
+	for (size_t i = 0; !r && names[i]; i++)
+		if (!strcmp(names[i], cluster))
+			return 0;
+	return r < 0 ? r : err_set(e, -ENOENT, "there is no cluster \"%s\" in the repository", cluster);
+}
 
 /* Ids are one of their kind only: two kinds can have one of the same second. */
 static int check_single(struct store *s, const char *cluster, const char *id, struct err *e)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "src/base/clean.h"
 #include "src/pit/pit.h"
@@ -23,8 +24,8 @@ static void print_text(const struct pit_point *p)
 	printf("WAL        %s to %s, %" PRIu64 " segment%s%s\n", p->first_wal, p->last_wal, p->segments,
 		p->segments == 1 ? "" : "s", p->partial ? ", the last one partial" : "");
 	if (p->xid)
-		printf("last commit %s.%06u UTC, transaction %u\n", tstamp_name(p->time, when),
-			p->time.nsec / 1000, p->xid);
+		printf("last commit %.*s.%06uZ, transaction %u\n",
+			(int)strlen(tstamp_rfc3339(p->time, when)) - 1, when, p->time.nsec / 1000, p->xid);
 	else
 		printf("last commit none after the backup began\n");
 }

@@ -203,7 +203,8 @@ static int status_of(
 	struct cmd_context *c, struct store *s, char *const *clusters, const struct limits *l, struct err *e)
 {
 	json_t *all = json_array();
-	bool problems = false;
+	/* Whoever watches a repository wants backups in it. */
+	bool problems = !clusters[0];
 	int r = all ? 0 : err_sys(e, -ENOMEM, "status");
 
 	for (size_t i = 0; clusters[i] && !r; i++) {
@@ -221,6 +222,8 @@ static int status_of(
 	}
 	if (!r && c->json)
 		r = print_json(all, e);
+	else if (!r && !clusters[0])
+		puts("There is no cluster in the repository yet.");
 	json_decref(all);
 	return r < 0 ? cmd_fail(c, e) : problems ? CMD_FAILED : CMD_OK;
 }

@@ -12,6 +12,7 @@
 #include "src/base/clock.h"
 #include "src/base/io.h"
 #include "src/capture/base_check.h"
+#include "src/cmd/choose.h"
 #include "src/cmd/finding.h"
 #include "src/cmd/interrupt.h"
 #include "src/cmd/progress.h"
@@ -355,6 +356,8 @@ int cmd_verify(struct cmd_context *c, int argc, char **argv)
 	status = cmd_open_store(c, &usage, 0, c->log, &s);
 	if (status != CMD_OK)
 		return status;
+	if (c->cluster_given && cmd_check_cluster(s, c->cluster, &e) < 0)
+		return cmd_fail(c, &e);
 	o.seed = clock_mono_ns();
 	o.cluster = c->cluster_given ? c->cluster : NULL;
 	o.stop = interrupt_catch();

@@ -266,6 +266,11 @@ static int check_count(const struct cmd_context *c, const struct cmd_usage *u, s
 		return err_set(e, -EINVAL, "one argument too many: \"%s\"", c->args[u->max_args]);
 	if (c->n_args < u->min_args)
 		return err_set(e, -EINVAL, "something is missing: pgstrata %s wants %s", u->verb, u->args);
+	/* Not what follows "--": that is another program's. */
+	for (unsigned i = 0; u->min_args && i < c->n_args; i++)
+		if (!*c->args[i])
+			return err_set(
+				e, -EINVAL, "an argument is empty: pgstrata %s wants %s", u->verb, u->args);
 	return 0;
 }
 
@@ -287,6 +292,8 @@ bool cmd_parse(struct cmd_context *c, const struct cmd_usage *u, int argc, char 
 	}
 	if (r == 0)
 		r = check_count(c, u, &e);
+	if (r == 0 && s.repo && !*s.repo)
+		r = err_set(&e, -EINVAL, "--repo: the name of the repository is empty");
 	if (r < 0) {
 		c->status = cmd_usage_error(c, u, "%s", e.text);
 		return false;

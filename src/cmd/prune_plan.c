@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/base/clean.h"
+#include "src/cmd/choose.h"
 #include "src/pit/pit.h"
 #include "store/pruned.h"
 #include "store/wal_partial.h"
@@ -236,27 +237,13 @@ static int plan_wal(struct store *s, const struct retention_options *o, struct p
 
 /* ---- all ---- */
 
-static int check_cluster(
-	struct store *s, const struct retention_options *o, const struct prune_plan *p, struct err *e)
-{
-	_cleanup_(strv_freep) char **names = NULL;
-	int r = store_clusters(s, &names, e);
-
-	for (size_t i = 0; !r && names[i]; i++)
-		if (!strcmp(names[i], o->cluster))
-			return 0;
-	if (r < 0 || p->list.n)
-		return r;
-	return err_set(e, -ENOENT, "there is no cluster \"%s\" in the repository", o->cluster);
-}
-
 int prune_plan_make(struct store *s, const struct retention_options *o, struct prune_plan *ret, struct err *e)
 {
 	struct prune_plan p = {0};
 	int r = plan_snapshots(s, o, &p, e);
 
-	if (!r && o->cluster)
-		r = check_cluster(s, o, &p, e);
+	if (!r && o->cluster && !p.list.n)
+		r = cmd_check_cluster(s, o->cluster, e);
 	/* The WAL belongs to the base backups. */
 	if (!r && (!o->kind || o->kind == SNAPSHOT_BASE))
 		r = plan_wal(s, o, &p, e);

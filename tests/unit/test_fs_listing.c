@@ -43,7 +43,7 @@ static int fetch(void *arg, struct listing *l, struct err *e);
 
 static struct listing_source source(struct world *w)
 {
-	return (struct listing_source){fetch, make, w};
+	return (struct listing_source){.fetch = fetch, .make = make, .arg = w};
 }
 
 static int fetch(void *arg, struct listing *l, struct err *e)

@@ -211,13 +211,15 @@ static void read_ahead(struct store *s, const char *cluster, const char *name, u
 		wal_advise(s, cluster, next);
 }
 
+/* A file that is there. A destination that is missing is no sign that the archive ends: nothing here is -ENOENT. */
 static int unpack_to(struct store *s, const char *cluster, const char *name, const char *dir,
 	const char *dest_name, struct err *e)
 {
 	_cleanup_(newfile_close) struct newfile to = NEWFILE_NONE;
 	int r = ahead_unpack(s, cluster, name, dir, &to, e);
 
-	return r ? r : newfile_rename(&to, dest_name, e);
+	r = r ? r : newfile_rename(&to, dest_name, e);
+	return r == -ENOENT ? -ENOTDIR : r;
 }
 
 /* What a receiver has of a segment so far. */
@@ -255,8 +257,7 @@ static int take_partial(struct store *s, const char *cluster, const char *segmen
 	r = wal_stat(s, cluster, name, &info, e);
 	if (r == -ENOENT)
 		return copy_growing(s, cluster, segment, dir, dest_name, e);
-	r = r ? r : unpack_to(s, cluster, name, dir, dest_name, e);
-	return r == -ENOENT ? -ENOTDIR : r;
+	return r ? r : unpack_to(s, cluster, name, dir, dest_name, e);
 }
 
 /* A file that is in the archive. */
@@ -280,8 +281,7 @@ static int take_whole(struct store *s, const char *cluster, const char *name, co
 		r = unpack_to(s, cluster, name, dir, slash ? slash + 1 : dest, e);
 	if (!r && with_next)
 		ahead_start(&ahead, s, cluster, next);
-	/* A destination that is missing is no sign that the archive ends. */
-	return r == -ENOENT ? -ENOTDIR : r;
+	return r;
 }
 
 int capture_archive_get(struct store *s, const char *cluster, const char *name, const char *dest,

@@ -11,7 +11,6 @@
 
 #define BLOCK (256u << 10)
 #define HEAD_BYTES 4096 /* the title is within */
-#define FIRST_BYTES 200 /* what kind of a dump it is, they say */
 #define TAIL_BYTES 400	/* and so is the end */
 
 /* The text behind `what`, up to the line's end. */
@@ -69,9 +68,8 @@ struct plain {
 	char *database;		/* of a cluster's dump, since \connect */
 	struct piece *pieces;
 	size_t n, cap;
-	char head[FIRST_BYTES + 1];
 	char tail[TAIL_BYTES + 1];
-	size_t head_len, tail_len;
+	size_t tail_len;
 };
 
 static void plain_release(struct plain *p)
@@ -116,12 +114,9 @@ static int start_piece(struct plain *p, const char *path, struct err *e)
 static int on_sql(void *arg, const void *bytes, size_t n, struct err *e)
 {
 	struct plain *p = arg;
-	size_t first = FIRST_BYTES - p->head_len, more = n < TAIL_BYTES ? n : TAIL_BYTES,
+	size_t more = n < TAIL_BYTES ? n : TAIL_BYTES,
 	       old = p->tail_len + more > TAIL_BYTES ? TAIL_BYTES - more : p->tail_len;
 
-	first = n < first ? n : first;
-	memcpy(p->head + p->head_len, bytes, first);
-	p->head_len += first;
 	memmove(p->tail, p->tail + p->tail_len - old, old);
 	memcpy(p->tail + old, (const char *)bytes + n - more, more);
 	p->tail_len = old + more;
@@ -269,18 +264,13 @@ static int put_together(struct plain *p, const char *name, bool globals, struct 
 	return r;
 }
 
-/* Each database in a cluster's dump ends as a dump of it alone does. */
-static bool ends_well(const struct plain *p)
-{
-	if (strstr(p->head, "-- PostgreSQL database cluster dump\n"))
-		return strstr(p->tail, "-- PostgreSQL database cluster dump complete\n--\n");
-	return strstr(p->tail, "-- PostgreSQL database dump complete\n--\n");
-}
-
 int dump_plain_take(struct dump_archive *a, bool globals, dump_read_fn *read, void *arg, struct err *e)
 {
 	_cleanup_(plain_release) struct plain p = {.a = a};
 	_cleanup_(dump_sql_release) struct dump_sql sql;
+	/* Each database in a cluster's dump ends as a dump of it alone does. */
+	const char *end = a->cluster ? "-- PostgreSQL database cluster dump complete\n--\n"
+				     : "-- PostgreSQL database dump complete\n--\n";
 	int r;
 
 	dump_sql_init(&sql, &ops, &p);
@@ -290,7 +280,7 @@ int dump_plain_take(struct dump_archive *a, bool globals, dump_read_fn *read, vo
 	if (r < 0)
 		return r;
 	p.tail[p.tail_len] = '\0';
-	if (!dump_sql_at_rest(&sql) || !ends_well(&p))
+	if (!dump_sql_at_rest(&sql) || !strstr(p.tail, end))
 		return err_set(e, -EBADMSG, "%s is cut off: it does not end as a dump does (%s)", a->name,
 			sql.state == SQL_ROWS || sql.inserts ? p.path : "in the SQL");
 	r = end_piece(&p, false, e);

@@ -242,6 +242,7 @@ START_TEST(test_words)
 	cmd_context_release(&c);
 	ck_assert(parse(&c, &p, 0, "-t x --text= a", room));
 	ck_assert_str_eq(p.text, "");
+	ck_assert_str_eq(c.args[0], "a");
 	cmd_context_release(&c);
 }
 END_TEST

@@ -44,6 +44,15 @@ char *tstamp_rfc3339(struct tstamp t, char out[TSTAMP_TEXT])
 	return out;
 }
 
+char *tstamp_micros(struct tstamp t, const char *zone, char out[TSTAMP_MICROS_TEXT])
+{
+	char sec[TSTAMP_TEXT];
+
+	tstamp_rfc3339(t, sec);
+	snprintf(out, TSTAMP_MICROS_TEXT, "%.*s.%06u%s", (int)strlen(sec) - 1, sec, t.nsec / 1000, zone);
+	return out;
+}
+
 char *tstamp_name(struct tstamp t, char out[TSTAMP_TEXT])
 {
 	tstamp_rfc3339(t, out);

@@ -22,6 +22,9 @@ int tstamp_cmp(struct tstamp a, struct tstamp b);
 
 /* "2026-11-20T02:15:07Z" (whole seconds). */
 char *tstamp_rfc3339(struct tstamp t, char out[TSTAMP_TEXT]);
+/* "2026-11-20T02:15:07.012345" and the zone's name behind it, at most 5 bytes, which says nothing of t: t is UTC. */
+#define TSTAMP_MICROS_TEXT (TSTAMP_TEXT + 16)
+char *tstamp_micros(struct tstamp t, const char *zone, char out[TSTAMP_MICROS_TEXT]);
 /* "2026-11-20T02-15-07Z": the same without colons, for names in the mount. */
 char *tstamp_name(struct tstamp t, char out[TSTAMP_TEXT]);
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <string.h>
 
 #include "src/base/clean.h"
 #include "src/pit/pit.h"
@@ -13,7 +12,7 @@ CLEANUP_DEFINE(struct store, store_free)
 static void print_text(const struct pit_point *p)
 {
 	char name[TARGET_TEXT], from[LSN_TEXT], end[LSN_TEXT], to[LSN_TEXT], size[SIZE_TEXT],
-		when[TSTAMP_TEXT];
+		when[TSTAMP_MICROS_TEXT];
 
 	printf("target     %s\n", target_name(&p->target, name));
 	printf("backup     %s (PostgreSQL %u, consistent at %s)\n", p->backup->id, p->pg_major,
@@ -24,8 +23,7 @@ static void print_text(const struct pit_point *p)
 	printf("WAL        %s to %s, %" PRIu64 " segment%s%s\n", p->first_wal, p->last_wal, p->segments,
 		p->segments == 1 ? "" : "s", p->partial ? ", the last one partial" : "");
 	if (p->xid)
-		printf("last commit %.*s.%06uZ, transaction %u\n",
-			(int)strlen(tstamp_rfc3339(p->time, when)) - 1, when, p->time.nsec / 1000, p->xid);
+		printf("last commit %s, transaction %u\n", tstamp_micros(p->time, "Z", when), p->xid);
 	else
 		printf("last commit none after the backup began\n");
 }

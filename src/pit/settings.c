@@ -27,15 +27,6 @@ void pit_put_setting(struct buf *b, const char *name, const char *value)
 	buf_printf(b, "'\n");
 }
 
-/* "2026-11-20T13:14:59" and microseconds. */
-static void micro_text(struct tstamp t, const char *zone, char out[TSTAMP_TEXT + 16])
-{
-	char sec[TSTAMP_TEXT];
-
-	tstamp_rfc3339(t, sec);
-	snprintf(out, TSTAMP_TEXT + 16, "%.*s.%06u%s", (int)strlen(sec) - 1, sec, t.nsec / 1000, zone);
-}
-
 /* Two kinds of target stop the server, and the backup's own files may have one: a later line for each of the other kinds
  * takes it back. They come before our own, since also an empty one is refused once another kind is set
  * (assign_recovery_target_time and the others, src/backend/access/transam/xlogrecovery.c). */
@@ -59,14 +50,14 @@ static void clear_other_kinds(struct buf *b, enum target_kind kind)
 
 static void put_target(struct buf *b, const struct target *t)
 {
-	char text[TSTAMP_TEXT + 16], lsn[LSN_TEXT];
+	char text[TSTAMP_MICROS_TEXT], lsn[LSN_TEXT];
 
 	clear_other_kinds(b, t->kind);
 	switch (t->kind) {
 	case TARGET_LATEST:
 		return;
 	case TARGET_TIME:
-		micro_text(t->time, "+00", text);
+		tstamp_micros(t->time, "+00", text);
 		*strchr(text, 'T') = ' ';
 		pit_put_setting(b, "recovery_target_time", text);
 		break;
@@ -193,9 +184,9 @@ static json_t *lsn_json(struct lsn l)
 
 static json_t *time_json(struct tstamp t)
 {
-	char text[TSTAMP_TEXT + 16];
+	char text[TSTAMP_MICROS_TEXT];
 
-	micro_text(t, "Z", text);
+	tstamp_micros(t, "Z", text);
 	return json_string(text);
 }
 
